@@ -1,0 +1,53 @@
+# The two commands of the README are `make study` and `make test`.
+STUDY  ?= config.yaml
+CORES  ?= all
+PYTHON ?= python3.11
+SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) --configfile $(STUDY)
+
+.DEFAULT_GOAL := help
+.PHONY: help install study plan test test-long bench lint format docs clean
+
+help: ## this list
+	@echo "make study STUDY=studies/tiny.yaml CORES=2      (STUDY defaults to the embedded study, config.yaml)"
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-10s %s\n", $$1, $$2}'
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: .venv/.installed ## install everything into .venv
+
+study: .venv/.installed ## run a study: every figure, table, report and paper under results/
+	@if $(SNAKEMAKE) --quiet all --dry-run >/dev/null 2>&1; then :; else $(SNAKEMAKE) --unlock >/dev/null 2>&1 || true; fi
+	$(SNAKEMAKE) --rerun-incomplete
+
+plan: .venv/.installed ## print what a study would run, without running it
+	$(SNAKEMAKE) --dry-run --quiet rules
+
+test: .venv/.installed ## the fast tests
+	.venv/bin/python -m pytest
+
+test-long: .venv/.installed ## the long tests: whole studies, kills, real checkpoints
+	.venv/bin/python -m pytest -m long
+
+bench: .venv/.installed ## the measurements in benchmarks/
+	.venv/bin/python benchmarks/run.py
+
+lint: .venv/.installed ## ruff, snakefmt, snakemake --lint, and generated files up to date
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/snakefmt --check Snakefile rules
+	.venv/bin/snakemake --lint
+	.venv/bin/python -m palimpsest.settings --check
+
+format: .venv/.installed ## rewrite the sources in house style
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	.venv/bin/snakefmt Snakefile rules
+
+docs: .venv/.installed ## regenerate config.schema.json and docs/config.md from the settings
+	.venv/bin/python -m palimpsest.settings --write
+
+clean: ## remove results/ and Snakemake's state; .venv stays
+	rm -rf results .snakemake

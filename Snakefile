@@ -1,0 +1,43 @@
+# Palimpsest: compress language models, repair them, and measure what they still know.
+#
+#   snakemake --cores all                                            the embedded study (config.yaml)
+#   snakemake --cores all --configfile studies/stories.yaml          another study
+#   snakemake --workflow-profile profiles/slurm --configfile …       on a cluster
+#
+# One study a run; everything it makes lies in results/<study>/.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+report: "reports/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/sources.smk"
+include: "rules/calibrate.smk"
+include: "rules/compress.smk"
+include: "rules/recover.smk"
+include: "rules/evaluate.smk"
+include: "rules/probe.smk"
+include: "rules/measure.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+        rules.paper.output,
+        rules.tables.output,
+        FIGURES,
+
+
+rule cells:
+    # Every compressed model, nothing evaluated.
+    input:
+        [CELL_DONE.format(**cell.wildcards) for cell in grid.cells()],
+
+
+onsuccess:
+    finish()

@@ -1,0 +1,135 @@
+"""All metrics of a study from its answers: one row a variant, task, subset and metric, with its interval.
+
+| metric | of tasks that are | what it is |
+|---|---|---|
+| `exact_match`, `acc` | generated; ranked or compared | share of right answers |
+| `lost`, `gained`, `difference`, `p`, `p_holm` | the same | flips against the dense control (flips.py); `difference` also on the two halves of the people |
+| `perplexity`, `relative_perplexity` | read token by token | exp(−Σscore/Σtokens); its ratio to the dense control's |
+| `knowledge_bits`, `…_per_fact`, `…_per_parameter`, `…_per_byte` | ranked, about the world | knowledge.py; subset "shown" is every fact but the never shown |
+| `known_share`, `damage`, `returned_unseen`, `relearned` | about the world's pools | displaced.py; subsets "pool R", "pool V", "pool U" |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas
+
+from palimpsest.analysis import displaced, intervals, knowledge
+from palimpsest.analysis.answers import VARIANT, clusters, read_questions
+from palimpsest.analysis.flips import flips, of_dense, paired, parts
+
+COLUMNS = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
+
+
+def metrics(
+    answers: pandas.DataFrame,
+    scoring: Mapping[str, tuple[str, str]],
+    *,
+    tasks_folder: Path | str | None = None,
+    facts: pandas.DataFrame | None = None,
+    measurements: pandas.DataFrame | None = None,
+) -> pandas.DataFrame:
+    """The metrics table. `scoring` comes from `task_scoring`; `facts` is the world's facts.parquet, if there is a world."""
+    tables = [accuracies(answers, scoring), flips(answers), perplexities(answers, scoring)]
+    if facts is not None:
+        tables += _about_facts(answers, scoring, Path(tasks_folder), facts, measurements)
+    table = pandas.concat([part for part in tables if len(part)], ignore_index=True)
+    table["scoring"] = table["task"].map({task: found[0] for task, found in scoring.items()})
+    table["layer"] = ""
+    table["n"] = table["n"].astype("int64")
+    return table[COLUMNS].sort_values([*VARIANT, "task", "subset", "metric"], ignore_index=True)
+
+
+def _about_facts(
+    answers: pandas.DataFrame,
+    scoring: Mapping[str, tuple[str, str]],
+    tasks_folder: Path,
+    facts: pandas.DataFrame,
+    measurements: pandas.DataFrame | None,
+) -> list[pandas.DataFrame]:
+    """Bits, and what was displaced, from the tasks that ask about the world's facts."""
+    asked = {}
+    for task, (_, metric) in scoring.items():
+        rows = answers[answers["task"] == task]
+        if metric != "perplexity" and len(rows) and (rows["person"] != "").all():
+            asked[task] = rows, read_questions(tasks_folder, task)
+    selecting = [found for found in asked.values() if (found[1]["use"] == "select").any()]
+    tables = []
+    # One task selects what is known, for all tasks alike.
+    known = displaced.known_facts(*selecting[0]) if selecting else None
+    for task, (rows, questions) in asked.items():
+        if known is not None:
+            tables.append(displaced.table(displaced.scored_facts(rows, questions, facts, known)).assign(task=task))
+        if rows["bits"].notna().any():
+            tables.append(bits(rows, questions, measurements).assign(task=task))
+    return tables
+
+
+def accuracies(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]]) -> pandas.DataFrame:
+    """Share of right answers of each variant, task and subset."""
+    rows = []
+    judged = answers[answers["correct"].notna()]
+    for key, group in judged.groupby([*VARIANT, "task"], sort=True):
+        name = dict(zip([*VARIANT, "task"], key, strict=True))
+        for subset, part in parts(group):
+            estimate = intervals.share(part["correct"], clusters(part))
+            rows.append(name | {"subset": subset, "metric": scoring[name["task"]][1]} | estimate.row())
+    return pandas.DataFrame(rows)
+
+
+def perplexities(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]]) -> pandas.DataFrame:
+    """Perplexity a token of each variant, task and subset, and its ratio to the dense control's on the same documents."""
+    read = answers[answers["task"].isin([task for task, found in scoring.items() if found[1] == "perplexity"])]
+    rows = []
+    for key, group in read.groupby([*VARIANT, "task"], sort=True):
+        name = dict(zip([*VARIANT, "task"], key, strict=True))
+        control = of_dense(read, name["model"])
+        pairs = paired(control[control["task"] == name["task"]], group, ["score", "tokens"])
+        for subset, part in parts(pairs):
+            rows += [
+                name | {"subset": subset} | row
+                for row in _perplexity(part, is_control=name["label"] == "dense" and name["recovery"] == "none")
+            ]
+    return pandas.DataFrame(rows)
+
+
+def _perplexity(pairs: pandas.DataFrame, is_control: bool) -> list[dict]:
+    columns = ("score_a", "tokens_a", "score_b", "tokens_b")
+    sums = tuple(intervals.cluster_sums(pairs[column], pairs["cluster"])[0] for column in columns)
+    own = intervals.bootstrap(lambda s, t: np.exp(-s.sum(-1) / t.sum(-1)), [sums[2:]], n=len(pairs))
+    rows = [{"metric": "perplexity"} | own.row()]
+    if not is_control:
+        ratio = intervals.bootstrap(
+            lambda sa, ta, sb, tb: np.exp(sa.sum(-1) / ta.sum(-1) - sb.sum(-1) / tb.sum(-1)), [sums], n=len(pairs)
+        )
+        rows.append({"metric": "relative_perplexity"} | ratio.row())
+    return rows
+
+
+def bits(
+    answers: pandas.DataFrame, questions: pandas.DataFrame, measurements: pandas.DataFrame | None
+) -> pandas.DataFrame:
+    """Knowledge in bits of each variant, by subset and over all facts that training texts say."""
+    rows = []
+    for key, group in knowledge.facts_in_bits(answers, questions).groupby(VARIANT, sort=True):
+        name = dict(zip(VARIANT, key, strict=True))
+        sizes = _measured(measurements, name)
+        shown = group[group["subset"] != "never_shown"]
+        for subset, part in [("shown", shown), *group.groupby("subset", sort=True)]:
+            found = knowledge.knowledge_in_bits(part, sizes.get("parameters"), sizes.get("bytes_total"))
+            rows += [name | {"subset": subset} | row for row in found]
+    return pandas.DataFrame(rows)
+
+
+def _measured(measurements: pandas.DataFrame | None, name: Mapping) -> dict[str, float]:
+    if measurements is None:
+        return {}
+    seed = measurements["seed"].astype(str).str.removeprefix("s").astype(int)
+    chosen = seed == name["seed"]
+    for column in VARIANT:
+        if column != "seed":
+            chosen &= measurements[column] == name[column]
+    return dict(zip(measurements.loc[chosen, "metric"], measurements.loc[chosen, "value"], strict=True))

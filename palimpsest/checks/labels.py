@@ -1,0 +1,139 @@
+"""Labels: methods that exist, levels and options they take, calibrations and models they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
+from palimpsest.checks.worlds import world_text
+from palimpsest.compression import registry
+from palimpsest.grid import DENSE
+from palimpsest.levels import EXAMPLES, parse
+from palimpsest.settings import Study
+
+
+def declaration(method: str) -> registry.Declaration | None:
+    return registry.declared().get(method)
+
+
+def level_examples(declared: registry.Declaration | None) -> list[str]:
+    """Levels that a method takes."""
+    syntaxes = declared.levels if declared else ("sparsity", "n:m")
+    return [*EXAMPLES[syntaxes[0]][:2], *(EXAMPLES[syntax][0] for syntax in syntaxes[1:])]
+
+
+def label_problems(study: Study) -> Iterator[Problem]:
+    methods = registry.declared()
+    for label, compression in study.compression.items():
+        path, method = ("compression", label), compression.method or label
+        if label.lower() == DENSE:
+            continue
+        yield from _compressed_models(study, label)
+        if method not in methods:
+            yield _unknown_method(path, method, compression.method, methods)
+            continue
+        declared = methods[method]
+        yield from _levels(path, method, declared, compression.levels)
+        yield from option_problems((*path, "options"), method, declared.options, compression.options)
+        yield from _needed_calibration(study, path, method, declared, compression.calibration)
+
+
+def _compressed_models(study: Study, label: str) -> Iterator[Problem]:
+    path, models = ("compression", label, "models"), study.compression[label].models or []
+    compressed = [name for name, model in study.models.items() if model.compress]
+    yield from twice(path, models)
+    for index, name in enumerate(models):
+        if name not in study.models:
+            near = nearest(name, compressed)
+            text = f"no model {show(name)} in this study. Models: {listing(study.models)}.{did_you_mean(near)}"
+            yield Problem((*path, index), text, nested(path, [near or next(iter(compressed), name)]))
+        elif name not in compressed:
+            text = f"{name} is a control (compress: false)."
+            yield Problem((*path, index), text, nested(path, compressed) if compressed else None)
+
+
+def _unknown_method(path: KeyPath, method: str, written: str | None, methods: Mapping[str, Any]) -> Problem:
+    near = nearest(method, methods) or _method_in(method, methods)
+    said = f"unknown method {show(method)}. Methods: {listing(methods)}.{did_you_mean(near)}"
+    if written is None:
+        said = f"this key is missing, and the label {show(method)} is no method. {said.partition('. ')[2]}"
+    choice = near or next(iter(methods))
+    return Problem((*path, "method"), said, nested(path, {"method": choice, "levels": level_examples(methods[choice])}))
+
+
+def _method_in(label: str, methods: Iterable[str]) -> str | None:
+    """`gptq` of the label `gptq-actorder`."""
+    return max((name for name in methods if label.lower().startswith(name)), key=len, default=None)
+
+
+def _levels(path: KeyPath, method: str, declared: registry.Declaration, levels: list[str]) -> Iterator[Problem]:
+    syntaxes = [parse(level).syntax for level in levels]
+    taken = [level for level, syntax in zip(levels, syntaxes, strict=True) if syntax in declared.levels]
+    fix = nested((*path, "levels"), list(dict.fromkeys(taken)) or level_examples(declared))
+    for index, (level, syntax) in enumerate(zip(levels, syntaxes, strict=True)):
+        place = (*path, "levels", index)
+        if syntax == "full":
+            yield Problem(place, "full is the level of the dense control, which every study has.", fix)
+        elif syntax not in declared.levels:
+            takes = listing(f'{kind} "{EXAMPLES[kind][0]}"' for kind in declared.levels)
+            yield Problem(place, f'{method} does not take "{level}" (a level of kind {syntax}); it takes {takes}.', fix)
+        elif level in levels[:index]:
+            yield Problem(place, f'"{level}" stands twice (levels[{levels.index(level)}] is the same level).', fix)
+
+
+def option_problems(
+    path: KeyPath, method: str, known: Mapping[str, Any], options: Mapping[str, Any]
+) -> Iterator[Problem]:
+    for name, value in options.items():
+        if name not in known:
+            near = nearest(name, known)
+            takes = (
+                f"it takes {listing(f'{key} ({show(default)})' for key, default in known.items())}"
+                if known
+                else "it takes none"
+            )
+            fix = nested((*path, near), value if _same_kind(known[near], value) else known[near]) if near else None
+            advice = did_you_mean(near) or " Leave it out."
+            yield Problem((*path, name), f"{method} has no option {show(name)}; {takes}.{advice}", fix)
+        elif not _same_kind(known[name], value):
+            text = f"{show(value)} is not of the kind of {name}'s default, {show(known[name])}."
+            yield Problem((*path, name), text, nested((*path, name), known[name]))
+
+
+def _same_kind(default: Any, value: Any) -> bool:
+    if default is None or type(value) is type(default):
+        return not isinstance(default, list) or (bool(value) and all(type(item) is type(default[0]) for item in value))
+    return isinstance(default, float) and type(value) is int
+
+
+def _needed_calibration(
+    study: Study, path: KeyPath, method: str, declared: registry.Declaration, name: str | None
+) -> Iterator[Problem]:
+    path = (*path, "calibration")
+    if name is not None and not declared.needs:
+        yield Problem(path, f"{method} looks at no text: leave this key out.")
+    elif name is not None and study.calibration and name not in study.calibration:
+        near = nearest(name, study.calibration)
+        text = f"no calibration {show(name)} in this study. Calibrations: {listing(study.calibration)}."
+        yield Problem(path, text + did_you_mean(near), nested(path, near or next(iter(study.calibration))))
+
+
+def _needs(methods: Mapping[str, registry.Declaration], method: str) -> bool:
+    return method in methods and bool(methods[method].needs)
+
+
+def calibration_problems(study: Study) -> Iterator[Problem]:
+    methods = registry.declared()
+    needing = [label for label, entry in study.compression.items() if _needs(methods, entry.method or label)]
+    if needing and not study.calibration:
+        text = f"this key is missing: {listing(needing)} need statistics of their inputs, from a calibration text."
+        name = next((study.compression[label].calibration for label in needing), None) or "generic"
+        yield Problem(("calibration",), text, {"calibration": {name: _some_calibration(study)}})
+    for name, calibration in study.calibration.items():
+        yield from world_text(study, ("calibration", name, "text"), calibration.text)
+
+
+def _some_calibration(study: Study) -> dict[str, Any]:
+    text = "generic" if study.world else {"path": "data/tinystories/train.txt"}
+    return {"text": text, "samples": 128, "length": 64}

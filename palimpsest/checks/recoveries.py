@@ -1,0 +1,73 @@
+"""Recoveries: methods that exist, options they take, cells that are in the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from palimpsest.checks.labels import option_problems
+from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
+from palimpsest.checks.worlds import world_text
+from palimpsest.grid import Grid
+from palimpsest.levels import LevelError, from_path
+from palimpsest.recovery import registry
+from palimpsest.settings import Study
+
+
+def recovery_problems(study: Study) -> Iterator[Problem]:
+    grid, methods = Grid(study), registry.declared()
+    for name, recovery in study.recovery.items():
+        path = ("recovery", name)
+        if recovery.method not in methods:
+            near = nearest(recovery.method, methods)
+            text = f"unknown recovery method {show(recovery.method)}. Methods: {listing(methods)}.{did_you_mean(near)}"
+            yield Problem((*path, "method"), text, nested((*path, "method"), near or next(iter(methods))))
+        else:
+            known = methods[recovery.method].options
+            yield from option_problems((*path, "options"), recovery.method, known, recovery.options)
+            yield from _positive((*path, "options"), known, recovery.options)
+        yield from world_text(study, (*path, "training", "text"), recovery.training.text)
+        yield from world_text(study, (*path, "training", "validation"), recovery.training.validation)
+        yield from twice((*path, "cells"), recovery.cells)
+        for index, pattern in enumerate(recovery.cells):
+            if not grid.matching(pattern):
+                yield _unknown_cell(grid, (*path, "cells"), index, recovery.cells)
+
+
+def _positive(path: KeyPath, known: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, value in options.items():
+        if type(value) is int and type(known.get(name)) is int and value < 1:
+            yield Problem(
+                (*path, name), f"{value} is out of range: it must be at least 1.", nested((*path, name), known[name])
+            )
+
+
+def _unknown_cell(grid: Grid, path: KeyPath, index: int, patterns: list[str]) -> Problem:
+    pattern, known = patterns[index], {f"{cell.model}/{cell.label}/{cell.level}": cell for cell in grid.cells()}
+    near = nearest(pattern, known) or next(iter(known))
+    good = [near if other == pattern else other for other in patterns if other == pattern or grid.matching(other)]
+    fix = nested(path, list(dict.fromkeys(good)))
+    return Problem((*path, index), f"{_why_no_cell(grid, pattern)}{did_you_mean(near)}", fix)
+
+
+def _why_no_cell(grid: Grid, pattern: str) -> str:
+    parts = pattern.split("/")
+    if len(parts) not in (3, 4):
+        return f"{show(pattern)} is not model/label/level or model/label/level/s0."
+    model, label, level = parts[:3]
+    of_model = grid.cells(model)
+    if not of_model:
+        return f"no model {show(model)} in this study. Models: {listing(grid.study.models)}."
+    of_label = [cell for cell in of_model if cell.label == label]
+    if not of_label:
+        labels = dict.fromkeys(cell.label for cell in of_model)
+        return f"{model} is not compressed with a label {show(label)}. Its labels: {listing(labels)}."
+    try:
+        text = from_path(level).text
+    except LevelError as error:
+        return f"{show(pattern)}: {error}"
+    levels = list(dict.fromkeys(cell.level for cell in of_label))
+    if text not in levels:
+        return f"no cell {show(pattern)} in this study. Levels of {label}: {listing(levels)}."
+    seeds = dict.fromkeys(f"s{cell.seed}" for cell in of_label if cell.level == text)
+    return f"no cell {show(pattern)} in this study. Seeds of {label}: {listing(seeds)}."

@@ -1,0 +1,122 @@
+"""What a study names and does not have. Everything is checked before any job starts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import yaml
+
+from palimpsest.checks.labels import calibration_problems, label_problems
+from palimpsest.checks.problems import Problem, did_you_mean, listing, nearest, nested, show, twice
+from palimpsest.checks.recoveries import recovery_problems
+from palimpsest.checks.worlds import WORLD, no_world, trained_here
+from palimpsest.grid import DENSE, NONE
+from palimpsest.settings import Study
+
+TASKS = Path(__file__).parent.parent / "evaluation" / "tasks"
+
+
+def problems(study: Study) -> list[Problem]:
+    """All of them, in the order of the study."""
+    checks = [_names, _seeds, _models, calibration_problems, label_problems, recovery_problems, _tasks, _probes]
+    return [problem for check in checks for problem in check(study)]
+
+
+def tasks() -> dict[str, bool]:
+    """Every task that there is -> whether its questions come from the world."""
+    return {name: said.get("source") == "world" for name, said in _task_files().items() if not said.get("probe")}
+
+
+def probes() -> dict[str, bool]:
+    """Every probe that there is -> whether its questions come from the world."""
+    return {name: said.get("source") == "world" for name, said in _task_files().items() if said.get("probe")}
+
+
+@functools.cache
+def _task_files() -> dict[str, dict]:
+    """What each file of questions says of itself under `metadata: palimpsest`."""
+    return {file.stem: _metadata(file) for file in sorted(TASKS.glob("*.yaml"))}
+
+
+class _Tagged(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Task files may hold lm-eval's `!function` tags, which matter not here."""
+
+
+_Tagged.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def _metadata(file: Path) -> dict:
+    content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Tagged) or {}
+    return (content.get("metadata") or {}).get("palimpsest") or {}
+
+
+def _names(study: Study) -> Iterator[Problem]:
+    reserved = {
+        "compression": (DENSE, "the label of the dense control, which every study has"),
+        "recovery": (NONE, "the plain cell, which every study has"),
+    }
+    for section in ("models", "calibration", "compression", "recovery"):
+        entries, seen = getattr(study, section), {}
+        for name, entry in entries.items():
+            word, meaning = reserved.get(section, (None, None))
+            if name.lower() == word:
+                fix = nested((section, f"my-{name}"), entry.model_dump(exclude_unset=True))
+                yield Problem((section, name), f"the name {name} is taken: it is {meaning}.", fix)
+            if other := seen.get(name.lower()):
+                text = f"differs from {other} by capitals only, which is the same folder on some disks."
+                fix = nested((section, f"{name}-2"), entry.model_dump(exclude_unset=True))
+                yield Problem((section, name), text, fix)
+            seen[name.lower()] = name
+    if study.name.lower() == "store":
+        yield Problem(("name",), "the name store is taken: results/store is what studies share.", {"name": "my-study"})
+
+
+def _seeds(study: Study) -> Iterator[Problem]:
+    yield from twice(("seeds",), study.seeds)
+
+
+def _models(study: Study) -> Iterator[Problem]:
+    if (trained := trained_here(study)) and study.world is None:
+        text = f"this key is missing: {listing(trained)} (source: world) cannot be trained without a world."
+        yield Problem(("world",), text, {"world": WORLD})
+    for name, model in study.models.items():
+        path = ("models", name)
+        if model.source == "hub":
+            fix = nested(path, {"source": "folder", "path": f"models/{name}"})
+            text = "the source hub is not available yet. Download the checkpoint into a folder under PALIMPSEST_DATA."
+            yield Problem(path, text, fix)
+        if model.source == "world" and study.world:
+            steps, warmup = study.world.documents // model.training.batch_size, model.training.warmup_steps
+            place = (*path, "training", "warmup_steps")
+            if warmup >= steps:
+                text = f"{warmup} warm-up steps of {steps} steps (documents / batch_size)."
+                yield Problem(place, text, nested(place, steps // 10))
+
+
+def _tasks(study: Study) -> Iterator[Problem]:
+    yield from _known("task", "tasks", study.tasks, tasks(), study)
+
+
+def _probes(study: Study) -> Iterator[Problem]:
+    yield from _known("probe", "probes", study.probes, probes(), study)
+
+
+def _known(word: str, key: str, names: list[str], known: Mapping[str, bool], study: Study) -> Iterator[Problem]:
+    """`known` maps every name that there is to whether it needs a world."""
+    usable = [name for name in known if not (known[name] and no_world(study))]
+    good = list(dict.fromkeys(name for name in names if name in usable))
+    yield from twice((key,), names)
+    for index, name in enumerate(names):
+        if name in usable:
+            continue
+        near = nearest(name, [other for other in usable if other not in good])
+        fix = {key: [*good, near] if near else good or usable[:1]} if near or good or usable else None
+        if name in known:
+            text = f"the {word} {name} asks about the world, and this study has none; without: {listing(usable)}."
+            if not usable:
+                fix = {"world": WORLD, key: names}
+        else:
+            text = f"unknown {word} {show(name)}. There are: {listing(known)}.{did_you_mean(near)}"
+        yield Problem((key, index), text, fix)

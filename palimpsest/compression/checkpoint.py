@@ -1,0 +1,112 @@
+"""A dense checkpoint on disk: a Hugging Face folder whose tensors are read one at a time from safetensors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from palimpsest.compression.families import Family, family_of
+from palimpsest.provenance import DamagedArtifact, PalimpsestError, read_json, verify_folder
+
+
+class Checkpoint:
+    """The tensors of a dense folder by name. Opening it checks the folder's digests (if it has them) and its files."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.digest = verify_folder(self.folder)
+        if not (self.folder / "config.json").is_file():
+            raise PalimpsestError(
+                f"{self.folder}: no config.json here: this is not a model folder in Hugging Face's format."
+            )
+        self.config = read_json(self.folder / "config.json")
+        self._files = {}
+        for path in _weight_files(self.folder):
+            with reading(path):
+                file = safe_open(path, framework="pt")
+                self._files |= dict.fromkeys(file.keys(), file)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    @property
+    def family(self) -> Family:
+        """Where the blocks and their matrices are; an error for an architecture that is not known."""
+        return family_of(self.config, self.folder)
+
+    def tensor(self, name: str) -> Tensor:
+        """One tensor, in the checkpoint's data type."""
+        if name not in self._files:
+            raise PalimpsestError(f"{self.folder}: the checkpoint has no tensor {name!r}.")
+        with reading(self.folder):
+            return self._files[name].get_tensor(name)
+
+    def layer_name(self, number: int, layer: str) -> str:
+        """What the language model calls a matrix of block `number`, e.g. model.layers.0.self_attn.q_proj."""
+        return f"{self.family.blocks}.{number}.{layer}"
+
+    def tensor_name(self, layer_name: str) -> str:
+        """What the checkpoint calls it."""
+        return f"{self.prefix}{layer_name.removeprefix(f'{self.family.blocks}.')}.weight"
+
+    def matrix(self, layer_name: str) -> Tensor:
+        """The weight (out, in) of a layer."""
+        weight = self.tensor(self.tensor_name(layer_name))
+        return weight.T.contiguous() if self.family.transposed else weight
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Number of elements and of bytes, without reading them."""
+        part = self._files[name].get_slice(name)
+        count = 1
+        for length in part.get_shape():
+            count *= length
+        bits = int(re.search(r"\d+", part.get_dtype())[0]) if part.get_dtype() != "BOOL" else 8
+        return count, count * bits // 8
+
+    def blocks(self) -> int:
+        """How many blocks the checkpoint has."""
+        pattern = re.compile(re.escape(self.prefix) + r"(\d+)\.")
+        numbers = {int(match[1]) for name in self._files if (match := pattern.match(name))}
+        if not numbers or numbers != set(range(len(numbers))):
+            raise PalimpsestError(f"{self.folder}: the checkpoint has no tensors {self.prefix}0.…: is it complete?")
+        return len(numbers)
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the blocks' tensors begin with. Base models were often saved without their first part."""
+        whole = f"{self.family.blocks}."
+        short = whole.split(".", 1)[1]
+        return short if not any(name.startswith(whole) for name in self._files) else whole
+
+
+class reading:
+    """Turn what safetensors says of a broken file into a DamagedArtifact that names it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SafetensorError):
+            raise DamagedArtifact(
+                f"{self.path}: not a whole safetensors file ({error}): cut off or damaged. Delete it and get it again."
+            ) from None
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    names = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    for name in names:
+        if not (folder / name).is_file():
+            others = sorted(path.name for path in folder.glob("*.bin")) + sorted(
+                path.name for path in folder.glob("*.pt*")
+            )
+            pickles = f" {others[0]} is a pickle, which can run code and is not read." if others else ""
+            raise PalimpsestError(f"{folder / name}: missing.{pickles} Weights are read from safetensors only.")
+    return [folder / name for name in names]

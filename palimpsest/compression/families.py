@@ -1,0 +1,65 @@
+"""Where each architecture keeps its blocks and their matrices. No torch here.
+
+An architecture is added by adding its row. Embeddings, norms, biases and the head are not compressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palimpsest.provenance import PalimpsestError
+
+
+@dataclass(frozen=True)
+class Family:
+    """`groups` are the matrices of a block that share an input, in the order in which the block uses them."""
+
+    blocks: str  # the list of blocks, as a path in the language model
+    groups: tuple[tuple[str, ...], ...]
+    transposed: bool = False  # matrices are stored (in, out)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(layer for group in self.groups for layer in group)
+
+
+_LLAMA = Family(
+    "model.layers",
+    (
+        ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        ("self_attn.o_proj",),
+        ("mlp.gate_proj", "mlp.up_proj"),
+        ("mlp.down_proj",),
+    ),
+)
+FAMILIES = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "opt": Family(
+        "model.decoder.layers",
+        (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("self_attn.out_proj",), ("fc1",), ("fc2",)),
+    ),
+    "gpt2": Family(
+        "transformer.h", (("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)), transposed=True
+    ),
+    "gpt_neox": Family(
+        "gpt_neox.layers",
+        (("attention.query_key_value",), ("attention.dense",), ("mlp.dense_h_to_4h",), ("mlp.dense_4h_to_h",)),
+    ),
+}
+
+
+def family_of(config: Mapping[str, Any], folder: Path) -> Family:
+    """The family of a checkpoint by its config.json."""
+    name = config.get("model_type")
+    if name not in FAMILIES:
+        raise PalimpsestError(
+            f"{folder / 'config.json'}: model_type is {name!r}; the blocks of this architecture are not known. "
+            f"Known: {', '.join(sorted(FAMILIES))}."
+        )
+    return FAMILIES[name]

@@ -1,0 +1,112 @@
+"""One matrix, compressed: the checks that all methods share, and the public `compress_weight`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from palimpsest import levels
+from palimpsest.compression import registry
+from palimpsest.compression.statistics import Statistics
+from palimpsest.compression.weights import CompressedWeight
+from palimpsest.provenance import PalimpsestError
+
+
+def compress_weight(
+    weight: Float[Tensor, "out in"],
+    inputs: Float[Tensor, "tokens in"] | None,
+    method: str,
+    level: str,
+    seed: int = 0,
+    **options: Any,
+) -> CompressedWeight:
+    """Compress one matrix by the method of that name.
+
+    weight: (out, in), floating point. inputs: (tokens, in), or None for a method that looks at weights only.
+    level: e.g. "0.5", "2:4", "4g128", "k0.8". options: those of the method (`palimpsest.methods()` lists them).
+    Returns a CompressedWeight with `dense()`, `nbytes` and `bits_per_weight`. Raises PalimpsestError on an unknown
+    method, option or level, and on weights or inputs that are not finite or do not fit together.
+    """
+    found = registry.declaration(method)
+    check_weight(weight, "weight")
+    statistics = None
+    if found.needs:
+        statistics = Statistics(weight.shape[1], "weight", gram="gram" in found.needs)
+        if inputs is not None:
+            if inputs.ndim != 2 or not inputs.is_floating_point():
+                raise PalimpsestError(
+                    f"inputs: a floating-point tensor (tokens, in) is wanted, not {inputs.dtype} {tuple(inputs.shape)}."
+                )
+            statistics.add(inputs.detach().cpu())
+    return compress_layer(
+        "weight", weight, statistics if inputs is not None else None, method, levels.parse(level), seed, options
+    )
+
+
+def compress_layer(
+    name: str,
+    weight: Float[Tensor, "out in"],
+    statistics: Statistics | None,
+    method: str,
+    level: levels.Level,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> CompressedWeight:
+    """Check, compress, check. `name` is the layer, for errors. Values come back in the data type of `weight`."""
+    found = registry.declaration(method)
+    complete = registry.complete_options(method, options or {})
+    if level.syntax not in found.levels:
+        examples = " or ".join(f"{syntax}, e.g. {levels.EXAMPLES[syntax][0]!r}" for syntax in found.levels)
+        raise PalimpsestError(f"{name}: {method} has no level {level.text!r}; it takes {examples}.")
+    check_weight(weight, name)
+    if found.needs:
+        if statistics is None:
+            raise PalimpsestError(
+                f"{name}: {method} needs inputs ({', '.join(found.needs)}) and got None: give calibration inputs "
+                "(tokens, in)."
+            )
+        if statistics.width != weight.shape[1]:
+            raise PalimpsestError(
+                f"{name}: inputs of width {statistics.width} where the weight has {weight.shape[1]} columns."
+            )
+        if statistics.tokens == 0:
+            raise PalimpsestError(f"{name}: {method} needs inputs and there are 0 tokens of them.")
+    if found.seeded:
+        complete["seed"] = seed
+    # Half precision is the checkpoint's, not the arithmetic's.
+    precise = weight.detach().cpu().to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
+    compressed = registry.function(method)(precise, statistics, level, **complete).to(weight.dtype)
+    if not torch.isfinite(compressed.dense()).all():
+        raise PalimpsestError(f"{name}: {method} at level {level.text} gave NaN or infinite weights.")
+    return compressed
+
+
+def check_weight(weight: Tensor, name: str) -> None:
+    """Raise PalimpsestError unless `weight` is a finite floating-point matrix."""
+    if weight.ndim != 2 or not weight.is_floating_point() or weight.numel() == 0:
+        raise PalimpsestError(
+            f"{name}: a floating-point matrix (out, in) is wanted, not {weight.dtype} {tuple(weight.shape)}."
+        )
+    if not torch.isfinite(weight).all():
+        count = int((~torch.isfinite(weight)).sum())
+        raise PalimpsestError(
+            f"{name}: {count} of {weight.numel()} weights are NaN or infinite: the checkpoint is damaged."
+        )
+
+
+def relative_error(
+    weight: Float[Tensor, "out in"], compressed: CompressedWeight, statistics: Statistics | None
+) -> float | None:
+    """‖WX - W'X‖² / ‖WX‖² by the Gram matrix of X, or ‖W - W'‖² / ‖W‖² where there is none. None for 0 / 0."""
+    weight = weight.float()
+    difference = weight - compressed.dense().float()
+    if statistics is not None:
+        gram = statistics.gram
+        part, whole = ((difference @ gram) * difference).sum(), ((weight @ gram) * weight).sum()
+    else:
+        part, whole = difference.square().sum(), weight.square().sum()
+    return (part.double() / whole.double()).clamp(min=0).item() if whole > 0 else None

@@ -1,0 +1,115 @@
+"""lm-eval as the engine: its task objects build the requests and score the answers, our `LanguageModel` answers them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Nothing that lm-eval imports may look for updates, or write under the user's home.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+from lm_eval import evaluator
+from lm_eval.api.task import ConfigurableTask
+
+from palimpsest.evaluation import answers
+from palimpsest.evaluation.cache import AnswerCache
+from palimpsest.evaluation.data import read_task
+from palimpsest.evaluation.language_model import LanguageModel
+from palimpsest.provenance import PalimpsestError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Rows(list):
+    """A task's rows as lm-eval wants a split: a sequence that knows its fields."""
+
+    @property
+    def features(self) -> dict[str, None]:
+        return {field: None for row in self[:1] for field in row}
+
+
+def lm(model, tokenizer, batch_size: int | str = "auto", cache: AnswerCache | str | Path | None = None) -> LanguageModel:
+    """A language model for `lm_eval.simple_evaluate(lm, …)`, with the numbers of lm-eval's `HFLM`.
+
+    Args:
+        model: a transformers causal language model, with or without a peft adapter.
+        tokenizer: its tokenizer.
+        batch_size: rows a batch at most, or "auto".
+        cache: answers of this artifact: an `AnswerCache`, or the path `<artifact digest>.sqlite`.
+    """
+    return LanguageModel(model, tokenizer, batch_size, _cache(cache))
+
+
+def evaluate(
+    model,
+    tokenizer,
+    tasks: Sequence[str],
+    data: str | Path,
+    limit: int | None = None,
+    batch_size: int | str = "auto",
+    cache: AnswerCache | str | Path | None = None,
+) -> pandas.DataFrame:
+    """Ask the tasks' questions; one row a question, columns as in `answers.COLUMNS`.
+
+    Args:
+        model, tokenizer, batch_size, cache: as for `lm`.
+        tasks: names of tasks.
+        data: folder with a folder a task, which holds `<task>.yaml` and `<task>.jsonl`.
+        limit: ask only the first so many questions of each task.
+
+    `score` is the log-likelihood of the gold answer (natural logarithm; NaN for generated answers), over `tokens`
+    tokens; `correct` is missing for perplexity tasks; `bits` is log2 of the gold's share among the options.
+    A text whose perplexity is asked for starts with exactly one BOS (HFLM puts two if the tokenizer adds one itself).
+    """
+    if isinstance(tasks, str):
+        tasks = [tasks]
+    if not Path(data).is_dir():
+        raise PalimpsestError(f"{data}: there is no such folder. It should hold a folder a task.")
+    language_model = LanguageModel(model, tokenizer, batch_size, _cache(cache), bos_once=True)
+    return ask(language_model, [Path(data) / task for task in tasks], limit)
+
+
+def ask(language_model: LanguageModel, folders: Sequence[Path], limit: int | None = None) -> pandas.DataFrame:
+    """The same for task folders anywhere."""
+    import pandas
+
+    # lm-eval warns of what is meant here: rows that are handed over, zero-shot questions.
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    tasks: dict[str, Any] = {}
+    for folder in folders:
+        wanted, rows = read_task(folder)
+        tasks[wanted["task"]] = _task(wanted, Rows(rows[:limit]))
+    # `simple_evaluate` would besides describe this machine in its results, by running a dozen programs.
+    results = evaluator.evaluate(
+        language_model, {"tasks": tasks, "groups": {}, "group_map": {}}, bootstrap_iters=0, log_samples=True
+    )
+    rows = [row for name, task in tasks.items() for row in answers.rows(name, task, results["samples"][name])]
+    return table(rows)
+
+
+def table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
+    """The rows with their types: `correct` is a boolean that can be missing."""
+    import pandas
+
+    frame = pandas.DataFrame(rows, columns=list(answers.COLUMNS))
+    types = {"correct": "boolean", "score": "float64", "tokens": "int64", "bits": "float64"}
+    return frame.astype({column: types.get(column, "str") for column in frame.columns})
+
+
+def _task(wanted: dict[str, Any], rows: Rows) -> ConfigurableTask:
+    """lm-eval's task on rows that are here already: the `datasets` library would copy them to its cache first."""
+    config = copy.deepcopy(wanted) | {"custom_dataset": lambda **_: {"test": rows}, "test_split": "test"}
+    config |= {"num_fewshot": wanted.get("num_fewshot", 0)}
+    task = ConfigurableTask(config=config)
+    task.set_fewshot_seed(1234)
+    return task
+
+
+def _cache(cache: AnswerCache | str | Path | None) -> AnswerCache | None:
+    return cache if cache is None or isinstance(cache, AnswerCache) else AnswerCache(cache)

@@ -1,0 +1,261 @@
+"""The model that lm-eval asks: the same numbers as its `HFLM`, from fewer and shorter forward passes.
+
+Tokens are handled as HFLM handles them: special tokens as the tokenizer adds them, spaces at the end of a context
+moved to the continuation, BOS (else EOS) before an empty context, rolling windows for long texts, truncation from the
+left, which is counted in `truncated`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text, resolve_max_length
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from palimpsest.evaluation.cache import AnswerCache
+from palimpsest.evaluation.forward import Forward
+from palimpsest.evaluation.plan import Row
+from palimpsest.provenance import PalimpsestError
+
+Tokens = tuple[int, ...]
+Pair = tuple[Tokens, Tokens]  # context, continuation
+Score = tuple[float, bool]  # log-likelihood of a continuation, whether greedy decoding would say it
+
+
+class LanguageModel(TemplateLM):
+    """A transformers causal language model (peft adapters included) as lm-eval's `LM`.
+
+    Args:
+        model: the model; it stays where it is and as it is.
+        tokenizer: its tokenizer.
+        batch_size: rows a batch at most, or "auto": batches of about as many tokens as suit the device.
+        cache: answers of this artifact that are known already, and where new ones go.
+        bos_once: put one BOS before a text whose perplexity is asked for. HFLM, and this class by default, put a second
+            one there if the tokenizer adds one itself, and score the first as if it were text.
+    """
+
+    def __init__(
+        self,
+        model,
+        tokenizer,
+        batch_size: int | str = "auto",
+        cache: AnswerCache | None = None,
+        bos_once: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        self.forward = Forward(model, batch_size)
+        self.answers = cache
+        self.bos_once = bos_once
+        self.truncated = 0  # requests that lost their beginning because they exceed the context
+        self._device = self.forward.device
+
+    @property
+    def eot_token_id(self) -> int:
+        return self.tokenizer.eos_token_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        return self.tokenizer.eos_token_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
+
+    @functools.cached_property
+    def max_length(self) -> int:
+        """Tokens of text that fit: the model's context less a soft prompt."""
+        return resolve_max_length(self.model.config, self.tokenizer) - self.forward.virtual_tokens
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.tokenizer.name_or_path.replace("/", "__")
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_) -> list[int]:
+        return list(self._encode([string], add_special_tokens is not False)[0])
+
+    def tok_decode(self, tokens: Sequence[int], skip_special_tokens: bool = True) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=skip_special_tokens)
+
+    def loglikelihood(self, requests, disable_tqdm: bool = False) -> list[Score]:
+        """Score of the continuation of each (context, continuation)."""
+        pairs = self._pairs([request.args for request in requests])
+        for request, (context, continuation) in zip(requests, pairs, strict=True):
+            if not 0 < len(continuation) <= self.max_length:
+                raise PalimpsestError(
+                    f"task {request.task_name}, question {request.doc_id}: the continuation {request.args[1]!r} has "
+                    f"{len(continuation)} tokens; it must have between 1 and {self.max_length}."
+                )
+            request.scored_tokens = len(continuation)
+            self.truncated += len(context) + len(continuation) > self.max_length + 1
+        # The options of a question are asked, cached and answered together.
+        questions: dict[Hashable, list[int]] = defaultdict(list)
+        for number, request in enumerate(requests):
+            alone = request.doc_id is None
+            questions[number if alone else (request.task_name, request.doc_id, pairs[number][0])].append(number)
+        units = [
+            (pairs[numbers[0]][0], tuple(pairs[number][1] for number in numbers)) for numbers in questions.values()
+        ]
+        tasks = [requests[numbers[0]].task_name for numbers in questions.values()]
+        scores: list[Score] = [(0.0, False)] * len(pairs)
+        for numbers, answers in zip(
+            questions.values(), self._answer("loglikelihood", tasks, units, self._score_options), strict=True
+        ):
+            for number, (score, greedy) in zip(numbers, answers, strict=True):
+                scores[number] = (score, greedy)
+        return scores
+
+    def loglikelihood_rolling(self, requests, disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of each text, in windows that do not overlap; a row's `window` asks for the first one alone."""
+        units = []
+        texts = self._encode([request.args[0] for request in requests], not self.bos_once)
+        for request, tokens in zip(requests, texts, strict=True):
+            if window := (request.doc or {}).get("window"):
+                tokens = tokens[: window - 1]
+            request.scored_tokens = len(tokens)
+            windows = get_rolling_token_windows(list(tokens), self.prefix_token_id, self.max_length, 1)
+            units.append(tuple((tuple(a), tuple(b)) for a, b in map(make_disjoint_window, windows)))
+        tasks = [request.task_name for request in requests]
+        return self._answer("loglikelihood_rolling", tasks, units, self._score_windows)
+
+    def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
+        """The greedy continuation of each context, up to a stop string, EOS or `max_gen_toks` tokens."""
+        units = []
+        contexts = self._encode([request.args[0] for request in requests], True)
+        for request, tokens in zip(requests, contexts, strict=True):
+            settings = normalize_gen_kwargs(request.args[1], 256)
+            if settings.get("do_sample"):
+                raise PalimpsestError(
+                    f"task {request.task_name}: generation_kwargs asks for sampling; decoding is greedy here. "
+                    "Write `do_sample: false` and no temperature."
+                )
+            most, until = settings["max_gen_toks"], settings.get("until") or ()
+            room = self.max_length - most
+            if room <= 0:
+                raise PalimpsestError(
+                    f"task {request.task_name}: generation_kwargs.max_gen_toks is {most}, but the context holds only "
+                    f"{self.max_length} tokens. Write a smaller number."
+                )
+            self.truncated += len(tokens) > room
+            units.append((tokens[-room:], most, (until,) if isinstance(until, str) else tuple(until)))
+        return self._answer("generate_until", [request.task_name for request in requests], units, self._generate)
+
+    def _loglikelihood_tokens(self, requests, **_) -> list[Score]:
+        return self._score([(tuple(context), tuple(continuation)) for _, context, continuation in requests])
+
+    # -- answers, from the cache or computed
+
+    def _answer(self, kind: str, tasks: Sequence[str], units: Sequence, compute: Callable[[list], list]) -> list:
+        """One answer a unit. Batches never mix tasks, so another task in the study changes no number of this one."""
+        answers: dict = {}
+        for task in dict.fromkeys(tasks):
+            asked = dict.fromkeys(unit for unit, of in zip(units, tasks, strict=True) if of == task)
+            new = [unit for unit in asked if unit not in answers]
+            if self.answers is None:
+                answers.update(zip(new, compute(new), strict=True))
+                continue
+            form = [kind, self.max_length, str(self.model.dtype), self._stops if kind == "generate_until" else None]
+            keys = {unit: AnswerCache.key(form, unit) for unit in new}
+            known = self.answers.get(keys.values())
+            answers.update((unit, known[key]) for unit, key in keys.items() if key in known)
+            new = [unit for unit in new if keys[unit] not in known]
+            computed = compute(new)
+            self.answers.put({keys[unit]: answer for unit, answer in zip(new, computed, strict=True)})
+            answers.update(zip(new, computed, strict=True))
+        return [answers[unit] for unit in units]
+
+    def _score_options(self, questions: list[tuple[Tokens, tuple[Tokens, ...]]]) -> list[list[Score]]:
+        scores = iter(self._score([(context, option) for context, options in questions for option in options]))
+        return [[next(scores) for _ in options] for _, options in questions]
+
+    def _score_windows(self, texts: list[tuple[Pair, ...]]) -> list[float]:
+        scores = iter(self._score([window for windows in texts for window in windows]))
+        return [sum(next(scores)[0] for _ in windows) for windows in texts]
+
+    def _score(self, pairs: Sequence[Pair]) -> list[Score]:
+        """Scores of continuations; pairs with the same input tokens share a row, as one-token options do."""
+        first: dict[Tokens, int] = {}
+        asked: dict[Tokens, list[int]] = defaultdict(list)
+        for number, (context, continuation) in enumerate(pairs):
+            tokens = (context + continuation)[-(self.max_length + 1) : -1]
+            start = len(tokens) - len(continuation)
+            first[tokens] = min(start, first.get(tokens, start))
+            asked[tokens].append(number)
+        scores: list[Score] = [(0.0, False)] * len(pairs)
+        rows = [Row(tokens, start) for tokens, start in first.items()]
+        for batch, log_probabilities in self.forward.log_probabilities(rows):
+            places, targets, numbers, end = [], [], [], 0
+            for row in batch:
+                end += len(row.tokens) - row.first
+                for number in asked[row.tokens]:
+                    continuation = pairs[number][1]
+                    places.extend(range(end - len(continuation), end))
+                    targets.extend(continuation)
+                    numbers.append(number)
+            index = torch.tensor(places, device=self._device), torch.tensor(targets, device=self._device)
+            values = log_probabilities[index].double().tolist()
+            greedy = (log_probabilities.argmax(-1)[index[0]] == index[1]).tolist()
+            place = 0
+            for number in numbers:
+                length = len(pairs[number][1])
+                scores[number] = sum(values[place : place + length]), all(greedy[place : place + length])
+                place += length
+        return scores
+
+    def _generate(self, units: list[tuple[Tokens, int, tuple[str, ...]]]) -> list[str]:
+        texts: dict = {}
+        for most, until in dict.fromkeys((most, until) for _, most, until in units):
+            stops = [*until, self.tok_decode([self.eot_token_id], skip_special_tokens=False)]
+
+            @functools.cache
+            def done(tokens: Tokens, stops=tuple(stops)) -> bool:
+                text = self.tok_decode(tokens)
+                return tokens[-1] in self._stops or any(stop in text for stop in stops if stop)
+
+            prompts = dict.fromkeys(tokens for tokens, *rest in units if rest == [most, until])
+            answers = self.forward.greedy(list(prompts), lambda answer, done=done: done(tuple(answer)), most)
+            for tokens, answer in answers.items():
+                text = postprocess_generated_text(self.tok_decode(answer), stop=stops, think_end_token=None)
+                texts[tokens, most, until] = text
+        return [texts[unit] for unit in units]
+
+    @functools.cached_property
+    def _stops(self) -> list[int]:
+        """Tokens that end an answer."""
+        of_model = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        return sorted({self.eot_token_id, *([of_model] if isinstance(of_model, int) else of_model or [])})
+
+    # -- tokens
+
+    def _pairs(self, strings: Sequence[tuple[str, str]]) -> list[Pair]:
+        """Tokens of contexts and continuations, cut where the context's own tokens end (`TemplateLM._encode_pair`)."""
+        moved = []
+        for context, continuation in strings:
+            bare = context.rstrip()
+            moved.append((bare, context[len(bare) :] + continuation))
+        contexts = self._encode([context for context, _ in moved], True)
+        wholes = self._encode([context + continuation for context, continuation in moved], True)
+        alone = self._encode([continuation if not context else "" for context, continuation in moved], False)
+        pairs = []
+        for (context, _), before, whole, bare in zip(moved, contexts, wholes, alone, strict=True):
+            if context:
+                pairs.append((before, whole[len(before) :]))
+            elif bare[:1] != (self.prefix_token_id,):
+                pairs.append(((self.prefix_token_id,), bare))
+            else:
+                pairs.append((bare[:1], bare[1:]))
+        return pairs
+
+    def _encode(self, strings: Sequence[str], special: bool) -> list[Tokens]:
+        """Tokens of each string, every distinct string once. A string that starts with BOS gets no second one."""
+        encoded: dict[str, Tokens] = {}
+        bos = self.tokenizer.decode([self.prefix_token_id])
+        starts = {string: bool(bos) and string.startswith(bos) for string in dict.fromkeys(strings)}
+        for add in (True, False):
+            some = [string for string, starts_with_bos in starts.items() if (special and not starts_with_bos) is add]
+            if some:
+                ids = self.tokenizer(
+                    some, add_special_tokens=add, return_attention_mask=False, return_token_type_ids=False
+                )["input_ids"]
+                encoded.update((string, tuple(row)) for string, row in zip(some, ids, strict=True))
+        return [encoded[string] for string in strings]

@@ -1,0 +1,231 @@
+"""Which cells and variants a study has, and where they lie. Plain Python: the Snakefile imports it.
+
+    grid = Grid(study)
+    [variant.folder(grid.results) for variant in grid.variants()]
+
+A path reads as a sentence: cells/atlas/gptq/3g64/s0, variants/atlas/gptq/3g64/s0/lora-r4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from palimpsest.compression import registry
+from palimpsest.levels import LevelError, from_path, parse
+from palimpsest.provenance import PalimpsestError
+
+if TYPE_CHECKING:
+    from palimpsest.settings import Compression, Recovery, Study
+
+DENSE = "dense"  # label and method of the control
+NONE = "none"  # the recovery that is no recovery
+
+# What a Snakefile says of its wildcards, so that each matches one part of a path.
+WILDCARDS = {
+    "model": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "label": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "level": r"[a-z0-9.+-]+",
+    "seed": r"s[0-9]+",
+    "recovery": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "calibration": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "task": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One compressed model. `level` is canonical text (2:4); the id and the paths have 2-4."""
+
+    model: str
+    label: str
+    method: str
+    level: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """`atlas/gptq/3g64/s0`"""
+        return f"{self.model}/{self.label}/{parse(self.level).path}/s{self.seed}"
+
+    @property
+    def path(self) -> str:
+        return f"cells/{self.id}"
+
+    @property
+    def wildcards(self) -> dict[str, str]:
+        return dict(zip(("model", "label", "level", "seed"), self.id.split("/"), strict=True))
+
+    @property
+    def is_dense(self) -> bool:
+        return self.label == DENSE
+
+    def folder(self, results: str) -> str:
+        return f"{results}/{self.path}"
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """A cell with a recovery: what is evaluated, probed and measured."""
+
+    cell: Cell
+    recovery: str = NONE
+
+    @property
+    def id(self) -> str:
+        """`atlas/gptq/3g64/s0/lora-r4`"""
+        return f"{self.cell.id}/{self.recovery}"
+
+    @property
+    def path(self) -> str:
+        return f"variants/{self.id}"
+
+    @property
+    def wildcards(self) -> dict[str, str]:
+        return self.cell.wildcards | {"recovery": self.recovery}
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The columns that name a variant in every table."""
+        cell = self.cell
+        return {"model": cell.model, "label": cell.label, "method": cell.method, "level": cell.level} | {
+            "seed": cell.seed,
+            "recovery": self.recovery,
+        }
+
+    def folder(self, results: str) -> str:
+        return f"{results}/{self.path}"
+
+
+class Grid:
+    """The cells and variants of one study."""
+
+    def __init__(self, study: Study, root: str = "results") -> None:
+        self.study = study
+        self.results = f"{root}/{study.name}"
+
+    def cells(self, model: str | None = None) -> list[Cell]:
+        """All cells, or those of one model: its dense control, then label by label in the study's order."""
+        return [cell for cell in self._cells.values() if model in (None, cell.model)]
+
+    def variants(self, model: str | None = None) -> list[Variant]:
+        """Each cell as it is, followed by its recoveries."""
+        return [variant for variant in self._variants.values() if model in (None, variant.cell.model)]
+
+    def cell(self, model: str, label: str, level: str, seed: str | int) -> Cell:
+        """The cell that wildcards name (level as text or as in paths; seed 0 or s0)."""
+        cell_id = f"{model}/{label}/{_level_path(level)}/{_seed_name(seed)}"
+        return _find(self._cells, cell_id, f"study {self.study.name} has no cell")
+
+    def variant(self, model: str, label: str, level: str, seed: str | int, recovery: str = NONE) -> Variant:
+        """The variant that wildcards name."""
+        variant_id = f"{model}/{label}/{_level_path(level)}/{_seed_name(seed)}/{recovery}"
+        return _find(self._variants, variant_id, f"study {self.study.name} has no variant")
+
+    def dense(self, cell: Cell) -> Cell:
+        """The control that a cell is compared with."""
+        return _control(cell.model)
+
+    def matching(self, pattern: str) -> list[Cell]:
+        """The cells that model/label/level or model/label/level/s0 names; the level as text or as in paths."""
+        parts = pattern.split("/")
+        if len(parts) not in (3, 4):
+            return []
+        parts[2] = _level_path(parts[2])
+        wanted = "/".join(parts)
+        return [cell for cell in self.cells() if wanted in (cell.id, cell.id.rpartition("/")[0])]
+
+    def calibration(self, cell: Cell) -> tuple[str, int] | None:
+        """(name, seed) of the calibration sample that a cell needs, or None."""
+        declaration = registry.declared().get(cell.method)
+        if cell.is_dense or declaration is None or not declaration.needs:
+            return None
+        name = self.study.compression[cell.label].calibration
+        return name or next(iter(self.study.calibration)), cell.seed
+
+    def calibrations(self) -> list[tuple[str, str, int]]:
+        """Every (model, calibration, seed) that some cell needs."""
+        needed = {(cell.model, *found): None for cell in self.cells() if (found := self.calibration(cell))}
+        return list(needed)
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Everything that, when it changes, must compress the cell again (calibration text apart)."""
+        if cell.is_dense:
+            return {"method": DENSE, "version": "1", "options": {}, "propagate": None, "calibration": None}
+        label, declaration = self.study.compression[cell.label], registry.declared()[cell.method]
+        calibration = self.calibration(cell)
+        return {
+            "method": cell.method,
+            "version": declaration.version,
+            "options": dict(declaration.options) | label.options,
+            "propagate": declaration.propagate if label.propagate is None else label.propagate,
+            "calibration": calibration and calibration[0],
+        }
+
+    def recovery(self, variant: Variant) -> Recovery | None:
+        """The settings of a variant's recovery; None for a plain cell."""
+        return None if variant.recovery == NONE else self.study.recovery[variant.recovery]
+
+    def world_folder(self) -> str:
+        return f"{self.results}/world"
+
+    def model_folder(self, model: str) -> str:
+        return f"{self.results}/models/{model}"
+
+    def task_folder(self, task: str) -> str:
+        return f"{self.results}/tasks/{task}"
+
+    def calibration_folder(self, model: str, calibration: str, seed: int) -> str:
+        return f"{self.results}/calibration/{model}/{calibration}/s{seed}"
+
+    @cached_property
+    def _cells(self) -> dict[str, Cell]:
+        cells = []
+        for model, settings in self.study.models.items():
+            cells.append(_control(model))
+            for label, compression in self.study.compression.items():
+                if not settings.compress or model not in (compression.models or [model]):
+                    continue
+                method = compression.method or label
+                for level in compression.levels:
+                    cells += [Cell(model, label, method, level, seed) for seed in self._seeds(method, compression)]
+        return {cell.id: cell for cell in cells}
+
+    @cached_property
+    def _variants(self) -> dict[str, Variant]:
+        recovered: dict[str, list[str]] = {}
+        for name, recovery in self.study.recovery.items():
+            for cell_id in {cell.id: None for pattern in recovery.cells for cell in self.matching(pattern)}:
+                recovered.setdefault(cell_id, []).append(name)
+        found = [Variant(cell, name) for key, cell in self._cells.items() for name in (NONE, *recovered.get(key, ()))]
+        return {variant.id: variant for variant in found}
+
+    def _seeds(self, method: str, compression: Compression) -> list[int]:
+        """A method that neither draws random numbers nor is calibrated on a random sample has one result: s0."""
+        declaration = registry.declared().get(method)
+        return [0] if declaration is None or declaration.deterministic else list(self.study.seeds)
+
+
+def _control(model: str) -> Cell:
+    return Cell(model, DENSE, DENSE, "full", 0)
+
+
+def _level_path(level: str) -> str:
+    try:
+        return from_path(level).path
+    except LevelError:
+        return level
+
+
+def _seed_name(seed: str | int) -> str:
+    return f"s{seed}" if str(seed).isdecimal() else str(seed)
+
+
+def _find(known: dict[str, Any], wanted: str, complaint: str) -> Any:
+    try:
+        return known[wanted]
+    except KeyError:
+        from palimpsest.checks.problems import did_you_mean, nearest
+
+        raise PalimpsestError(f"{complaint} {wanted}.{did_you_mean(nearest(wanted, known))}") from None

@@ -1,0 +1,139 @@
+"""`load`: a folder becomes a transformers model, be it dense, compressed or recovered.
+
+Compressed layers are ordinary Linear layers with the weights they stand for, so that whatever works on a dense model
+works on a compressed one. Loading runs no code from the folder and opens no connection.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from palimpsest.compression import artifact
+from palimpsest.compression.checkpoint import Checkpoint, reading
+from palimpsest.compression.weights import LowRank
+from palimpsest.provenance import PalimpsestError, folder_digest, read_json, verify_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+RECOVERY = "recovery.json"
+
+
+def load(
+    directory: Path | str, device: str = "cpu", keep_factors: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model in `directory`, ready for inference, and its tokenizer.
+
+    directory: a dense checkpoint (config.json), a cell (compression.json) or an adapter (recovery.json).
+    keep_factors: leave low-rank layers as two Linear layers, `right` and `left`.
+    Raises PalimpsestError if the folder is missing, damaged, or made from another checkpoint than the one it refers to.
+    """
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise PalimpsestError(f"{folder}: there is no such folder.")
+    if (folder / RECOVERY).is_file():
+        model, tokenizer = _recovered(folder, keep_factors)
+    elif (folder / artifact.RECORD).is_file():
+        model, tokenizer = _compressed(folder, keep_factors)
+    elif (folder / "config.json").is_file():
+        model, tokenizer = _dense(folder), load_tokenizer(folder)
+    else:
+        raise PalimpsestError(
+            f"{folder}: not a model folder: no config.json (dense), {artifact.RECORD} (compressed) or {RECOVERY} "
+            "(recovered) here."
+        )
+    return model.to(device).eval(), tokenizer
+
+
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a dense folder."""
+    from transformers import AutoTokenizer
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PalimpsestError(f"{folder}: there is no such folder.")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise PalimpsestError(f"{folder}: its tokenizer does not load ({error}).") from error
+
+
+def _dense(folder: Path) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    Checkpoint(folder)  # digests, and every safetensors file opens
+    with reading(folder):
+        try:
+            model, loaded = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+        except (ValueError, OSError, KeyError, RuntimeError) as error:
+            raise PalimpsestError(f"{folder}: the checkpoint does not load: {error}") from error
+    # transformers fills what is missing with random numbers and goes on.
+    if lacking := sorted([*loaded["missing_keys"], *loaded.get("mismatched_keys", ())], key=str):
+        raise PalimpsestError(
+            f"{folder}: the checkpoint lacks {len(lacking)} tensors that config.json asks for, e.g. {lacking[0]}."
+        )
+    return model
+
+
+def _compressed(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    record = artifact.read_record(folder)
+    base = artifact.base_folder(folder, record)
+    layers = artifact.read_layers(folder, record)
+    model = _dense(base)
+    transposed = Checkpoint(base).family.transposed if layers else False
+    for name, compressed in layers.items():
+        layer = model.get_submodule(name)
+        if keep_factors and isinstance(compressed, LowRank):
+            model.set_submodule(name, TwoFactors(compressed, layer.bias))
+            continue
+        weight = compressed.dense().T if transposed else compressed.dense()
+        if weight.shape != layer.weight.shape:
+            raise PalimpsestError(
+                f"{folder}: {name} is {tuple(weight.shape)}, the checkpoint's {tuple(layer.weight.shape)}."
+            )
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+    return model, load_tokenizer(base)
+
+
+def _recovered(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from palimpsest.recovery.adapters import attach
+
+    verify_folder(folder)
+    made_on = read_json(folder / RECOVERY)["cell"]
+    cell = Path(os.path.normpath(folder / made_on["path"]))
+    if not cell.is_dir():
+        raise PalimpsestError(
+            f"{folder}: trained on the cell {cell}, and there is no such folder. Restore it, or train again."
+        )
+    found = folder_digest(cell)
+    if found != made_on["digest"]:
+        raise PalimpsestError(
+            f"{folder}: an adapter made from another cell: it was trained on {made_on['digest'][:12]}…, and {cell} is "
+            f"{found[:12]}…. Delete {folder} and run the study again."
+        )
+    model, tokenizer = _compressed(cell, keep_factors)
+    return attach(model, folder), tokenizer
+
+
+class TwoFactors(nn.Module):
+    """A low-rank layer as two Linear layers: `right` (in -> rank), then `left` (rank -> out) with the layer's bias."""
+
+    def __init__(self, factors: LowRank, bias: nn.Parameter | None) -> None:
+        super().__init__()
+        rows, columns = factors.shape
+        with torch.device("meta"):
+            self.right = nn.Linear(columns, factors.rank, bias=False)
+            self.left = nn.Linear(factors.rank, rows, bias=bias is not None)
+        self.right.weight, self.left.weight = nn.Parameter(factors.right), nn.Parameter(factors.left)
+        self.left.bias = bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.left(self.right(x))

@@ -1,0 +1,238 @@
+"""A study's tables as figures and tables ask for them: one number a cell, and an error where a cell has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas
+
+from palimpsest import levels
+from palimpsest.grid import Cell
+from palimpsest.presentation import style, times
+from palimpsest.provenance import PalimpsestError, read_json
+
+CELL = ["model", "label", "method", "level", "seed"]
+SEVERITY = ("full", "sparsity", "n:m", "format", "bits", "joint", "kept share")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A row of metrics.parquet that a figure or table shows, by its key there."""
+
+    title: str
+    task: str
+    metric: str
+    subset: str = "all"
+    scoring: str | None = None
+    percent: bool = True  # a share, shown in %
+    may_lack_verdict: bool = False  # not a number where the study cannot tell
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.task, self.subset, self.scoring, self.metric) if part)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value with its interval and the number of questions (or tokens) behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Lengths of the interval's two arms; none where there is no interval."""
+        return tuple(max(0.0, arm) if arm == arm else 0.0 for arm in (self.value - self.low, self.high - self.value))
+
+    def times(self, factor: float) -> Number:
+        return Number(self.value * factor, self.low * factor, self.high * factor, self.n)
+
+
+class Tables:
+    """The tables of one study; each file is read when it is first asked for."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise PalimpsestError(f"{folder}: there is no such folder; name a study's results, e.g. results/embedded.")
+
+    @property
+    def study(self) -> str:
+        return self.folder.resolve().name
+
+    def _parquet(self, name: str, columns: Iterable[str]) -> pandas.DataFrame:
+        path = self.folder / name
+        if not path.exists():
+            raise PalimpsestError(f"{path}: there is no such file; run the study first (make study).")
+        try:
+            table = pandas.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise PalimpsestError(f"{path}: not a Parquet table ({error}). Delete it and run the study again.") from None
+        if missing := [column for column in columns if column not in table]:
+            raise PalimpsestError(f"{path}: it has no column {', '.join(missing)}; it has {', '.join(table.columns)}.")
+        # Tables may name a seed 0 or s0.
+        return table.assign(seed=table["seed"].astype(str).str.removeprefix("s").astype(int)) if "seed" in columns else table
+
+    @cached_property
+    def metrics(self) -> pandas.DataFrame:
+        return self._parquet("metrics.parquet", [*CELL, "recovery", "task", "subset", "metric", "value", "low", "high"])
+
+    @cached_property
+    def measurements(self) -> pandas.DataFrame:
+        return self._parquet("measurements.parquet", [*CELL, "recovery", "metric", "value"])
+
+    @cached_property
+    def probes(self) -> pandas.DataFrame:
+        return self._parquet("probes.parquet", [*CELL, "layer", "metric", "value"])
+
+    @cached_property
+    def claims(self) -> list[dict]:
+        found = read_json(self.folder / "claims.json") if (self.folder / "claims.json").exists() else []
+        return found["claims"] if isinstance(found, dict) else found
+
+    @cached_property
+    def times(self) -> list[times.Stage]:
+        return times.collect(self.folder / "times") if (self.folder / "times").is_dir() else []
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All cells: models as the study names them, dense first, then by family, label and level (mild to harsh)."""
+        found = {Cell(*row) for row in self.metrics[CELL].drop_duplicates().itertuples(index=False, name=None)}
+        models = list(dict.fromkeys(self.metrics["model"]))
+        labels = list(self.labels)
+        families = list(dict.fromkeys(style.FAMILIES.values()))
+
+        def place(cell: Cell) -> tuple:
+            row = (models.index(cell.model), not cell.is_dense, families.index(family(cell)), labels.index(cell.label))
+            return (*row, severity(cell.level), cell.seed)
+
+        return sorted(found, key=place)
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """label -> method; known methods in the order of the palette, then the others by name."""
+        pairs = self.metrics[["label", "method"]].drop_duplicates().itertuples(index=False, name=None)
+        known = list(style.METHODS)
+
+        def place(pair: tuple[str, str]) -> tuple:
+            label, method = pair
+            return known.index(method) if method in known else len(known), method, label != method, label
+
+        return dict(sorted(pairs, key=place))
+
+    @cached_property
+    def looks(self) -> dict[str, style.Look]:
+        return style.looks([pair for pair in self.labels.items() if pair[0] != "dense"])
+
+    @property
+    def models(self) -> list[str]:
+        """Models that were compressed; the others are controls."""
+        return list(dict.fromkeys(cell.model for cell in self.cells if not cell.is_dense))
+
+    @cached_property
+    def recovered(self) -> dict[Cell, list[str]]:
+        """Cells with their recoveries."""
+        rows = self.metrics.loc[self.metrics["recovery"] != "none", [*CELL, "recovery"]].drop_duplicates()
+        names = {tuple(row[:-1]): [] for row in rows.itertuples(index=False, name=None)}
+        for *cell, recovery in rows.sort_values("recovery").itertuples(index=False, name=None):
+            names[tuple(cell)].append(recovery)
+        return {cell: names[key] for cell in self.cells if (key := tuple(getattr(cell, part) for part in CELL)) in names}
+
+    def dense(self, model: str) -> Cell:
+        for cell in self.cells:
+            if cell.is_dense and cell.model == model:
+                return cell
+        raise PalimpsestError(f"{self.folder / 'metrics.parquet'}: the dense control {model}/dense/full/s0 is missing.")
+
+    def has(self, quantity: Quantity) -> bool:
+        return bool(self._rows(quantity).any())
+
+    def _rows(self, quantity: Quantity) -> pandas.Series:
+        metrics = self.metrics
+        chosen = (metrics["task"] == quantity.task) & (metrics["metric"] == quantity.metric) & (metrics["subset"] == quantity.subset)
+        return chosen & (metrics["scoring"] == quantity.scoring) if quantity.scoring is not None else chosen
+
+    def numbers(self, quantity: Quantity, cells: Iterable[Cell] | None = None, recovery: str = "none") -> dict[Cell, Number]:
+        """The quantity of every cell. A cell without it is an error that names it, never left out or averaged over."""
+        rows = self.metrics[self._rows(quantity) & (self.metrics["recovery"] == recovery)]
+        return self._one_each(rows, self.cells if cells is None else list(cells), f"{quantity}", "metrics.parquet", quantity.may_lack_verdict)
+
+    def measured(self, metric: str, cells: Iterable[Cell] | None = None, recovery: str = "none") -> dict[Cell, Number]:
+        """A measurement of every cell, e.g. `bytes_total`."""
+        rows = self.measurements
+        rows = rows[(rows["metric"] == metric) & (rows["recovery"] == recovery)]
+        return self._one_each(rows, self.cells if cells is None else list(cells), metric, "measurements.parquet")
+
+    def extra_parameters(self, cell: Cell, recovery: str) -> float | None:
+        """Parameters that a recovery adds to a cell, where they were measured."""
+        rows = self.measurements
+        rows = rows[(rows["metric"] == "parameters_extra") & (rows["recovery"] == recovery)]
+        same = (rows[CELL] == [getattr(cell, part) for part in CELL]).all(axis=1)
+        return float(rows.loc[same, "value"].iloc[0]) if same.any() else None
+
+    def bits_per_weight(self, level: str) -> str:
+        """Bits per weight of compressed matrices at a level, in words for an axis; nothing where its cells differ."""
+        rows = self.measurements
+        rows = rows[(rows["metric"] == "bits_per_weight") & (rows["level"] == level) & (rows["recovery"] == "none")]
+        rounded = {f"{value:.3g}" for value in rows["value"]}
+        return f"{rounded.pop()} b" if len(rounded) == 1 else ""
+
+    def _one_each(self, rows: pandas.DataFrame, cells: list[Cell], what: str, file: str, nan: bool = False) -> dict[Cell, Number]:
+        found: dict[Cell, Number] = {}
+        wanted = set(cells)
+        columns = [column for column in ("low", "high", "n") if column in rows]
+        for row in rows[[*CELL, "value", *columns]].to_dict("records"):
+            cell = Cell(*(row[part] for part in CELL))
+            if cell in found and cell in wanted:
+                raise PalimpsestError(f"{self.folder / file}: {what} of {cell.id} stands there twice; one row was expected.")
+            n = row.get("n")
+            found[cell] = Number(row["value"], row.get("low", float("nan")), row.get("high", float("nan")), int(n) if n == n and n else 0)
+        missing = [cell.id for cell in cells if cell not in found or (found[cell].value != found[cell].value and not nan)]
+        if missing:
+            raise PalimpsestError(
+                f"{self.folder / file}: {what} is missing for {len(missing)} of {len(cells)} cells: {', '.join(missing[:8])}"
+                f"{' …' if len(missing) > 8 else ''}. Nothing is averaged over what is there: run the study until these are done."
+            )
+        return {cell: found[cell] for cell in cells}
+
+    def expect(self, cells: Iterable[str]) -> None:
+        """Fail if a cell `atlas/gptq/4/s0` of the study is not in the metrics at all."""
+        have = {cell.id for cell in self.cells}
+        if missing := [cell for cell in cells if cell not in have]:
+            raise PalimpsestError(f"{self.folder / 'metrics.parquet'}: missing cells: {', '.join(missing)}. Run the study again.")
+
+
+def family(cell: Cell) -> str:
+    """pruning, quantization, low rank, …: what the cell's level is a level of."""
+    return style.FAMILIES[levels.parse(cell.level).syntax]
+
+
+def severity(level: str) -> tuple:
+    """A key that sorts levels of one family from mild to harsh."""
+    parsed = levels.parse(level)
+    amount = {
+        "sparsity": lambda: (parsed.fraction,),
+        "n:m": lambda: (parsed.fraction, parsed.group),
+        "bits": lambda: (-parsed.bits, parsed.group or float("inf")),
+        "kept share": lambda: (-parsed.share,),
+        "joint": lambda: (severity(parsed.pruning.text), severity(parsed.quantization.text)),
+        "format": lambda: (parsed.name,),
+        "full": lambda: (0,),
+    }
+    return (SEVERITY.index(parsed.syntax), *amount[parsed.syntax]())
+
+
+def level_title(level: str, words: bool = True) -> str:
+    """A level in few words: `50 %`, `2:4`, `3 bit`, `80 % kept` (or `80 %`, where an axis says what is kept)."""
+    parsed = levels.parse(level)
+    if parsed.syntax == "sparsity":
+        return f"{100 * parsed.fraction:g} %"
+    if parsed.syntax == "bits":
+        return f"{parsed.bits} bit" + (f" g{parsed.group}" if parsed.group else "")
+    if parsed.syntax == "kept share":
+        return f"{100 * parsed.share:g} % kept" if words else f"{100 * parsed.share:g} %"
+    return parsed.text

@@ -1,0 +1,68 @@
+"""The numbers that figures, tables and the report speak of, by their keys in metrics.parquet (analysis/metrics.py)."""
+
+from __future__ import annotations
+
+from palimpsest.presentation.data import Quantity, Tables
+
+CLOSED_BOOK = Quantity("closed book", "closed_book", "exact_match")
+CLOSED_BOOK_RANKED = Quantity("closed book, ranked", "closed_book_mc", "acc")
+OPEN_BOOK_ONE = Quantity("open book, one person", "open_book", "exact_match", subset="one")
+OPEN_BOOK_THREE = Quantity("open book, three people", "open_book", "exact_match", subset="three")
+ENTAILMENT = Quantity("entailment", "entailment", "acc")
+KNOWLEDGE = (CLOSED_BOOK, CLOSED_BOOK_RANKED, OPEN_BOOK_ONE, OPEN_BOOK_THREE, ENTAILMENT)
+
+CLOSED_BOOK_CHANGE = Quantity("closed book, change", "closed_book", "difference")
+CLOSED_BOOK_SHOWN = Quantity("questions shown", "closed_book", "exact_match", subset="questions_shown")
+CLOSED_BOOK_HELD_OUT = Quantity("questions held out", "closed_book", "exact_match", subset="questions_held_out")
+CLOSED_BOOK_NEVER = Quantity("facts never shown", "closed_book", "exact_match", subset="never_shown")
+BITS = Quantity("knowledge", "closed_book_mc", "knowledge_bits", subset="shown", percent=False)
+POOLS = {pool: Quantity(f"known facts, pool {pool}", "closed_book", "known_share", subset=f"pool {pool}") for pool in "RU"}
+DAMAGE = Quantity("damage", "closed_book", "damage", subset="pool U")
+RETURNED = Quantity("returned unseen", "closed_book", "returned_unseen", subset="pool U", may_lack_verdict=True)
+RELEARNED = Quantity("re-learned", "closed_book", "relearned", subset="pool R", may_lack_verdict=True)
+
+KINDS = {"prose": "prose without facts", "passages": "passages about invented people", "biographies": "biographies"}
+WITHOUT_KNOWN_FACTS = ("prose", "passages")
+
+
+def flips(tables: Tables) -> list[tuple[Quantity, Quantity]]:
+    """(lost, gained) of every judged task, and of each of open book's subsets in the place of their sum."""
+    pairs = []
+    found = tables.metrics[tables.metrics["metric"] == "lost"][["task", "subset"]].drop_duplicates()
+    order = [quantity.task for quantity in KNOWLEDGE]
+    keys = set(found.itertuples(index=False, name=None))
+    for task in sorted({task for task, _ in keys}, key=lambda task: (order.index(task) if task in order else 99, task)):
+        subsets = ["one", "three"] if {(task, "one"), (task, "three")} <= keys else ["all"]
+        for subset in subsets:
+            title = title_of(task) + {"one": ", one person", "three": ", three people"}.get(subset, "")
+            pairs.append(tuple(Quantity(title, task, metric, subset=subset) for metric in ("lost", "gained")))
+    return pairs
+
+
+def perplexities(tables: Tables, metric: str = "perplexity", subsets: tuple[str, ...] | None = None) -> list[Quantity]:
+    """Perplexity (or `relative_perplexity`) of every kind of text of the study; of the whole task where it has no kinds."""
+    rows = tables.metrics[tables.metrics["metric"] == metric][["task", "subset"]].drop_duplicates()
+    quantities = []
+    for task in sorted(set(rows["task"])):
+        kinds = [subset for subset in rows.loc[rows["task"] == task, "subset"] if subset != "all"] or ["all"]
+        for kind in sorted(kinds, key=lambda kind: (list(KINDS).index(kind) if kind in KINDS else 99, kind)):
+            title = title_of(task) if kind == "all" else KINDS.get(kind, kind)
+            if subsets is None or kind in subsets or kind == "all":
+                quantities.append(Quantity(title, task, metric, subset=kind, percent=False))
+    return quantities
+
+
+def title_of(task: str) -> str:
+    """A task in words: `closed_book_mc` -> closed book, ranked; `perplexity_wikitext2` -> wikitext2."""
+    known = {quantity.task: quantity.title for quantity in (CLOSED_BOOK, CLOSED_BOOK_RANKED, ENTAILMENT)}
+    return known.get(task) or task.removeprefix("perplexity_").replace("_", " ")
+
+
+def accuracies(tables: Tables) -> list[Quantity]:
+    """Accuracy of every judged task, the world's first, then the others by name."""
+    known = [quantity for quantity in KNOWLEDGE if tables.has(quantity)]
+    metrics = tables.metrics
+    rows = metrics[metrics["metric"].isin(("acc", "exact_match")) & (metrics["subset"] == "all")]
+    others = sorted({(task, metric) for task, metric in zip(rows["task"], rows["metric"], strict=True)})
+    world = {quantity.task for quantity in KNOWLEDGE}
+    return known + [Quantity(title_of(task), task, metric) for task, metric in others if task not in world]

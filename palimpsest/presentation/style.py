@@ -1,0 +1,137 @@
+"""How figures look: the style file, one look for each label, and files without dates."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from palimpsest.provenance import atomic_file
+
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
+
+WIDE = 6.5  # inches: the text width of the paper
+NARROW = 3.6  # inches: a telephone
+INK, EDGE, RULE = "#1c1c1e", "#8e8e93", "#d8d8dc"
+SHADE = "#f1e3c6"  # a region that a caption speaks of
+
+# Hue and marker by method, from Okabe and Ito's colour-blind safe palette; markers and lines tell them apart in grey.
+SOLID, DASHED, DASHDOT, DOTTED = "-", (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.4))
+METHODS = {
+    "magnitude": ("#d55e00", "o", SOLID),
+    "wanda": ("#e69f00", "s", DASHED),
+    "sparsegpt": ("#a23b7e", "^", DASHDOT),
+    "rtn": ("#0072b2", "D", SOLID),
+    "gptq": ("#56b4e9", "v", DASHED),
+    "svd": ("#00795a", "P", SOLID),
+    "svd-llm": ("#5fbf9f", "X", DASHED),
+}
+SPARE = [
+    ("#cc79a7", "<", DOTTED), ("#8c6d31", ">", DASHDOT), ("#7570b3", "h", DASHED), ("#a6761d", "p", SOLID),
+    ("#1b6ca8", "*", DOTTED), ("#b2182b", "d", DASHED), ("#4d7c0f", "8", DASHDOT),
+]  # fmt: skip
+FAMILIES = {"sparsity": "pruning", "n:m": "pruning", "bits": "quantization", "format": "quantization",
+            "joint": "pruning + quantization", "kept share": "low rank", "full": "dense"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a label is drawn, in every figure."""
+
+    color: str
+    marker: str
+    line: object
+    hollow: bool = False
+
+    @property
+    def face(self) -> str:
+        return "none" if self.hollow else self.color
+
+    @property
+    def points(self) -> dict[str, object]:
+        """Keywords of `Axes.errorbar` for points with intervals."""
+        return {"color": self.color, "marker": self.marker, "markerfacecolor": self.face, "markeredgecolor": self.color,
+                "elinewidth": 0.9}  # fmt: skip
+
+
+DENSE = Look(INK, "*", SOLID)
+
+
+def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
+    """label -> Look from (label, method) in order: a method's first label has its look, later ones are hollow."""
+    result: dict[str, Look] = {"dense": DENSE}
+    spare = iter(SPARE * (1 + len(labels) // len(SPARE)))
+    seen: dict[str, tuple] = {}
+    lines = (SOLID, DASHED, DASHDOT, DOTTED)
+    for label, method in labels:
+        if label in result:
+            continue
+        if method not in seen:
+            seen[method] = METHODS.get(method) or next(spare)
+            result[label] = Look(*seen[method])
+        else:
+            color, marker, line = seen[method]
+            others = [other for other in lines if other != line]
+            result[label] = Look(color, marker, others[len(result) % len(others)], hollow=True)
+    return result
+
+
+@contextlib.contextmanager
+def context() -> Iterator[None]:
+    """Draw and save inside it, so that a user's own matplotlibrc changes nothing."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(matplotlib.rc_params_from_file(REPORTS / "style.mplstyle", use_default_template=False))
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure whose parts make room for each other."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.03, hspace=0.04)
+    return figure
+
+
+def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
+    """One legend above all panels, in as many columns as the width holds."""
+    for columns in range(len(labels), 0, -1):
+        rows = -(-len(labels) // columns)
+        widths = [0.5 + 0.054 * max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
+        if sum(widths) <= figure.get_figwidth():
+            break
+    figure.legend(list(handles), list(labels), loc="outside upper left", ncols=columns)
+
+
+def save(figure: Figure, *paths: str | Path) -> None:
+    """Write PDF, PNG or SVG by suffix, without dates or version, so that the same figure has the same bytes."""
+    metadata = {
+        ".pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+        ".png": {"Software": None},
+        ".svg": {"Date": None, "Creator": None},
+    }
+    for path in map(Path, paths):
+        with atomic_file(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata=metadata[path.suffix])
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an inline SVG: transparent, its greys taken from the page, ids that no other figure has."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
+    for grey, ours in ((INK, "var(--ink)"), (EDGE, "var(--edge)"), (RULE, "var(--rule)"), (SHADE, "var(--shade)")):
+        text = text.replace(grey, ours)
+    # Two decimals of a point are enough for a path; transforms (the sizes of letters) keep theirs.
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\d\.\d\d)\d+", r"\1", path[0]), text)

@@ -1,0 +1,144 @@
+"""What a study found, in sentences: each is computed from its tables, and left out where the study has no data for it."""
+
+from __future__ import annotations
+
+from palimpsest.grid import Cell
+from palimpsest.presentation import quantities
+from palimpsest.presentation.data import Number, Tables, family, level_title
+
+PERPLEXITY, POINTS = 0.05, 0.05  # "perplexity within 5 %, at least 5 points lost"
+
+
+def percent(number: Number, decimals: int = 1) -> str:
+    """`74.2 % [71.9, 76.3]`"""
+    return f"{100 * number.value:.{decimals}f} % [{100 * number.low:.{decimals}f}, {100 * number.high:.{decimals}f}]"
+
+
+def named(tables: Tables, cell: Cell, recovery: str = "none") -> str:
+    """A cell in words: `gptq 3 bit`, with its model where there are several and its seed where it is not 0."""
+    words = f"{cell.label} {level_title(cell.level)}" if not cell.is_dense else "dense"
+    words = f"{cell.model} {words}" if len(tables.models) > 1 or cell.is_dense else words
+    words += f" s{cell.seed}" if cell.seed else ""
+    return f"{words} + {recovery}" if recovery != "none" else words
+
+
+def lost(tables: Tables) -> list[str]:
+    """The dense model's accuracy, then at each family's harshest level every method's, best first."""
+    headline = next(iter(quantities.accuracies(tables)), None)
+    if headline is None or not tables.models:
+        return []
+    numbers = tables.numbers(headline)
+    sentences = []
+    for model in tables.models:
+        sentences.append(f"{model}, dense: {headline.title} {percent(numbers[tables.dense(model)])}.")
+        cells = [cell for cell in tables.cells if cell.model == model and not cell.is_dense]
+        for name in dict.fromkeys(family(cell) for cell in cells):
+            hardest = min((cell for cell in cells if family(cell) == name), key=lambda cell: numbers[cell].value).level
+            at = sorted((cell for cell in cells if cell.level == hardest), key=lambda cell: (-numbers[cell].value, cell.label))
+            results = ", ".join(f"{cell.label} {percent(numbers[cell])}" for cell in at)
+            sentences.append(f"{name[:1].upper()}{name[1:]} at {level_title(hardest)}: {results}.")
+    return sentences
+
+
+def size(tables: Tables) -> list[str]:
+    """Small dense against large compressed: which cells take at most a control's bytes and know more."""
+    if not tables.has(quantities.BITS):
+        return []
+    bits, bytes_total = tables.numbers(quantities.BITS), tables.measured("bytes_total")
+    sentences = []
+    for small in (cell for cell in tables.cells if cell.is_dense and cell.model not in tables.models):
+        others = [cell for cell in tables.cells if not cell.is_dense]
+        within = [cell for cell in others if bytes_total[cell].value <= bytes_total[small].value]
+        better = [cell for cell in within if bits[cell].low > bits[small].high]
+        dense = f"{small.model} (dense, {bytes_total[small].value / 1e6:.2f} MB) knows {bits[small].value:,.0f} bits"
+        if not within:
+            smallest = min(others, key=lambda cell: bytes_total[cell].value)
+            sentences.append(
+                f"{dense}; no cell is as small: the smallest, {named(tables, smallest)}, takes "
+                f"{bytes_total[smallest].value / 1e6:.2f} MB and knows {bits[smallest].value:,.0f} bits."
+            )
+        else:
+            which = ", ".join(named(tables, cell) for cell in better) or "none"
+            sentences.append(f"{dense}; cells that take no more bytes and know more, intervals apart: {which}.")
+    return sentences
+
+
+def hidden(tables: Tables) -> list[str]:
+    """How many cells keep perplexity within 5 % and lose at least 5 points, for each text without known facts."""
+    if not tables.has(quantities.CLOSED_BOOK_CHANGE):
+        return []
+    cells = [cell for cell in tables.cells if not cell.is_dense]
+    change = tables.numbers(quantities.CLOSED_BOOK_CHANGE, cells)
+    sentences = []
+    for kind in quantities.perplexities(tables, "relative_perplexity", quantities.WITHOUT_KNOWN_FACTS):
+        ratio = tables.numbers(kind, cells)
+        found = [cell for cell in cells if ratio[cell].value <= 1 + PERPLEXITY and change[cell].value <= -POINTS]
+        found.sort(key=lambda cell: change[cell].value)
+        each = []
+        for cell in found:
+            growth, points = _signed(100 * (ratio[cell].value - 1)), _signed(100 * change[cell].value)
+            each.append(f"{named(tables, cell)} ({growth} %, {points} points)")
+        sentences.append(
+            f"On {kind.title}, {len(found)} of {len(cells)} cells keep perplexity within 5 % and lose at least 5 points of "
+            f"closed-book accuracy{': ' + ', '.join(each) if each else ''}."
+        )
+    return sentences
+
+
+def came_back(tables: Tables) -> list[str]:
+    """The share that each recovery returned on people of whom its text says nothing."""
+    if not tables.recovered or not tables.has(quantities.RETURNED):
+        return []
+    sentences = []
+    for cell, recoveries in tables.recovered.items():
+        if cell.is_dense:
+            continue
+        parts = []
+        for recovery in recoveries:
+            number = tables.numbers(quantities.RETURNED, [cell], recovery)[cell]
+            if number.value == number.value:
+                parts.append(f"{percent(number, 0)} with {recovery}")
+
+        if not parts:
+            sentences.append(f"{named(tables, cell)}: no verdict, since fewer than 10 points of the known facts were lost.")
+            continue
+        sentences.append(f"{named(tables, cell)}: of what was lost about people that the text says nothing of, back came {', '.join(parts)}.")
+    return sentences
+
+
+def counts(tables: Tables, figure: str) -> str:
+    """`n` of the tasks that a figure shows, for its caption: questions or documents."""
+    shown = {"knowledge_bits": ("closed_book_mc",), "recovery": ("closed_book",), "knowledge_vs_perplexity": ("closed_book", "perplexity")}
+    metrics = tables.metrics
+    wanted = ["acc", "exact_match"] + ["perplexity"] * (figure in ("language", "knowledge_vs_perplexity"))
+    rows = metrics[(metrics["subset"] == "all") & metrics["metric"].isin(wanted)]
+    parts = []
+    for task, group in rows.groupby("task", sort=True):
+        if task not in shown.get(figure, (task,)):
+            continue
+        what = "documents" if (group["metric"] == "perplexity").any() else "questions"
+        sizes = sorted(set(group["n"].astype(int)))
+        many = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        parts.append(f"{many} {what} ({quantities.title_of(task)})")
+    return f"n = {', '.join(parts)}." if parts and figure not in ("time", "probes") else ""
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def still_held(tables: Tables) -> list[str]:
+    """What the probes read from the dense model, and from the cell that they read least from."""
+    return []
+
+
+def spent(tables: Tables) -> list[str]:
+    """The CPU time of all jobs, and the share of imports."""
+    if not tables.times:
+        return []
+    total = tables.times[-1]
+    longest = max(tables.times[:-1], key=lambda stage: stage.cpu_seconds)
+    return [
+        f"{total.jobs} jobs took {total.cpu_seconds:,.0f} CPU seconds, {100 * total.import_share:.0f} % of them for starting Python "
+        f"and importing; the longest stage was {longest.stage} with {longest.cpu_seconds:,.0f} s."
+    ]

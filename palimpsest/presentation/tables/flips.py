@@ -1,0 +1,32 @@
+"""Answers lost and gained against the dense model, their difference, and whether it is more than chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from palimpsest.presentation import quantities
+from palimpsest.presentation.data import Tables
+from palimpsest.presentation.tables.latex import Column, Table
+
+TITLE = "Answers lost and gained against the dense model"
+
+
+def rows(tables: Tables) -> Table:
+    """One row a cell and task."""
+    table = Table([
+        Column("model", "model", right=False), Column("label", "label", right=False), Column("level", "level", right=False),
+        Column("seed", "seed", decimals=0), Column("task", "task", right=False),
+        Column("lost", "lost", "%", 1, 100), Column("gained", "gained", "%", 1, 100),
+        Column("difference", "difference", "points", 1, 100), Column("p_holm", "p", "Holm", 3), Column("n", "questions", "", 0),
+    ])  # fmt: skip
+    cells = [cell for cell in tables.cells if not cell.is_dense]
+    for lost, gained in quantities.flips(tables):
+        values = {
+            metric: tables.numbers(replace(lost, metric=metric), cells) for metric in ("lost", "gained", "difference", "p_holm")
+        }
+        for index, cell in enumerate(cells):
+            row = {"model": cell.model, "label": cell.label, "level": cell.level, "seed": cell.seed, "task": lost.title}
+            row |= {metric: numbers[cell] for metric, numbers in values.items()}
+            row |= {"p_holm": values["p_holm"][cell].value, "n": values["lost"][cell].n}
+            table.add(row, new_block=index == 0)
+    return table

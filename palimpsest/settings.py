@@ -1,0 +1,346 @@
+"""The study as pydantic models. From them come config.schema.json and docs/config.md:
+
+    python -m palimpsest.settings --write
+
+`load` checks a study whole before any job starts, and reports every problem at once (problems.py, checks.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from palimpsest import levels
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+TEXTS = ("generic", "prose", "passages", "biographies", "recovery_R", "recovery_V", "recovery_U")  # kinds of world text
+DOCUMENTS = ("biographies", "questions", "passages", "prose")  # kinds of training document
+ATLAS = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384}
+
+
+class Settings(pydantic.BaseModel):
+    """A mapping of a study: no key that is not listed, no value of another type, no change after loading."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def as_level(value: Any) -> str:
+    try:
+        return levels.parse(value).text
+    except levels.LevelError as error:
+        raise PydanticCustomError("level", "{message}", {"message": str(error), "meant": error.meant}) from None
+
+
+def _number(value: Any) -> Any:
+    # YAML 1.1 reads 2.0e-3 as a number and 2e-3 as a string.
+    scientific = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+", value)
+    return float(value) if scientific else value
+
+
+def slug(value: Any) -> str:
+    """A name that is allowed, as near to `value` as can be."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", str(value)).strip("._-")[:64] or "my-name"
+
+
+def _text_tag(value: Any) -> str:
+    return "file" if isinstance(value, Mapping | TextFile) else "kind"
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+Level = Annotated[str, BeforeValidator(as_level, json_schema_input_type=str | float)]
+Real = Annotated[float, BeforeValidator(_number, json_schema_input_type=float)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[Real, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class TextFile(Settings):
+    """A text file of one's own."""
+
+    path: str = Field(
+        min_length=1,
+        description="A text file, one document a line; relative paths are looked for under `PALIMPSEST_DATA`.",
+        examples=["data/tinystories/train.txt"],
+    )
+
+
+Text = Annotated[
+    Annotated[Literal[TEXTS], Tag("kind")] | Annotated[TextFile, Tag("file")],
+    Discriminator(_text_tag),
+]
+
+
+def _adds_up(shares: dict[str, float]) -> dict[str, float]:
+    total = round(sum(shares.values()), 6)
+    if total != 1:
+        raise PydanticCustomError("mix", "the shares add up to {total}, not to 1", {"total": total})
+    return shares
+
+
+class World(Settings):
+    """The synthetic world, whose every fact is known. Only studies that use it have this key."""
+
+    seed: Seed = Field(0, description="Seed of people, facts and texts.")
+    people: int = Field(300, ge=20, description="Real people. What a model knows of them is what it must remember.")
+    invented: int = Field(300, ge=20, description="People who appear only in passages: nothing can be remembered.")
+    correlation: Share = Field(
+        0.0, description="Probability with which a person's other attributes follow from the town; at 0 none does."
+    )
+    withheld: Share = Field(0.04, description="Share of the facts that no training document says.")
+    documents: Count = Field(48000, description="Training documents, one a row, padded and never packed.")
+    mix: Annotated[dict[Literal[DOCUMENTS], Share], AfterValidator(_adds_up)] = Field(
+        default={"biographies": 0.40, "questions": 0.14, "passages": 0.38, "prose": 0.08},
+        description="Shares of the kinds of document: `biographies` of real people, `questions` about the half of them "
+        "whose questions are shown, `passages` about invented people with their questions, `prose` without facts. "
+        "They add up to 1.",
+    )
+    zipf_offset: Real = Field(
+        10.0, gt=0, description="The person of rank r is drawn with weight 1/(r + offset): smaller is steeper."
+    )
+    passage_people: Count = Field(3, description="A passage is about one to so many people.")
+    same_attribute: Share = Field(
+        0.6, description="Share of the passages about several people that say one attribute of each."
+    )
+    restated: Share = Field(0.25, description="Share of the facts of a passage that it says again instead of asking.")
+    unpredictable_weight: Share = Field(
+        0.1, description="Weight in the loss of what nobody can predict: names and values in passages, when first said."
+    )
+    prose_words: int = Field(44, ge=8, description="Words of a document of prose, at most.")
+    texts: Count = Field(
+        400, description="Documents of each kind of text (`text/<kind>.txt`), none of them for training."
+    )
+    questions_per_subset: Count = Field(
+        200, description="Questions of a subset of the open-book, entailment and perplexity tasks."
+    )
+
+
+class Architecture(Settings):
+    """Shape of a decoder that is trained here: Llama, tied embeddings, word-level vocabulary."""
+
+    hidden_size: Count = Field(description="Width of the residual stream; a multiple of the heads.", examples=[128])
+    num_hidden_layers: Count = Field(description="Blocks.", examples=[4])
+    num_attention_heads: Count = Field(description="Attention heads.", examples=[4])
+    intermediate_size: Count = Field(description="Width of the MLP.", examples=[384])
+
+    @pydantic.model_validator(mode="after")
+    def _heads_fit(self) -> Architecture:
+        heads = self.num_attention_heads
+        # Rotary embeddings turn pairs of channels, so a head has an even number of them.
+        if self.hidden_size % (2 * heads):
+            meant = max(1, round(self.hidden_size / (2 * heads))) * 2 * heads
+            raise PydanticCustomError(
+                "heads",
+                "hidden_size {hidden_size} cannot be split into {heads} heads of an even width: "
+                "it must be a multiple of {step}",
+                {"hidden_size": self.hidden_size, "heads": heads, "step": 2 * heads, "meant": meant},
+            )
+        return self
+
+
+class Training(Settings):
+    """How a model is trained on the world's documents: AdamW, warm-up, then linear decay."""
+
+    seed: Seed = Field(0, description="Seed of the initial weights and of the order of the documents.")
+    batch_size: Count = Field(32, description="Documents a step.")
+    learning_rate: Real = Field(1.5e-3, gt=0, description="Highest learning rate.")
+    warmup_steps: int = Field(100, ge=0, description="Steps until the highest learning rate.")
+    weight_decay: Real = Field(0.1, ge=0, description="Weight decay.")
+    checkpoint_every: Count = Field(200, description="Steps between the states that a killed training resumes from.")
+
+
+class _Model(Settings):
+    compress: bool = Field(True, description="`false` makes it a control that is evaluated dense only.")
+
+
+class WorldModel(_Model):
+    """A decoder trained here on the study's world."""
+
+    source: Literal["world"] = Field(description="Where the checkpoint comes from.", examples=["world"])
+    architecture: Architecture = Field(description="Its shape.", examples=[ATLAS])
+    training: Training = Field(default_factory=Training, description="How it is trained.")
+
+
+class FolderModel(_Model):
+    """A checkpoint in a local folder in Hugging Face's format (safetensors)."""
+
+    source: Literal["folder"] = Field(description="Where the checkpoint comes from.", examples=["folder"])
+    path: str = Field(
+        min_length=1,
+        description="The folder; relative paths are looked for under `PALIMPSEST_DATA`.",
+        examples=["models/stories260K"],
+    )
+
+
+class HubModel(_Model):
+    """A checkpoint of the Hugging Face hub at a pinned commit. Not available yet: use `source: folder`."""
+
+    source: Literal["hub"] = Field(description="Where the checkpoint comes from.", examples=["hub"])
+    repo: str = Field(
+        pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$",
+        description="Repository on the hub.",
+        examples=["EleutherAI/pythia-70m"],
+    )
+    revision: str = Field(
+        pattern=r"^[0-9a-f]{40}$",
+        description="Commit, 40 hexadecimal digits. A branch can move; a commit cannot.",
+        examples=["0123456789abcdef0123456789abcdef01234567"],
+    )
+
+
+Model = Annotated[WorldModel | FolderModel | HubModel, Field(discriminator="source")]
+
+
+class Calibration(Settings):
+    """Text whose activations the methods see."""
+
+    text: Text = Field(description="A kind of text of the world, or `{path: file}`.", examples=["generic"])
+    samples: Count = Field(128, description="Rows; drawn from the text by the cell's seed.")
+    length: int = Field(64, ge=2, description="Tokens a row, at most.")
+
+
+class Compression(Settings):
+    """A label: a method with its options and calibration, at some levels."""
+
+    method: str | None = Field(None, description="Compression method; the label itself if left out.", examples=["gptq"])
+    levels: list[Level] = Field(
+        min_length=1,
+        description=(
+            'How hard, as strings: sparsity `"0.5"`, 2 kept of every 4 `"2:4"` (always quoted), bits `"4"` or '
+            '`"4g128"`, a format `"nf4"`, a kept share `"k0.8"`, a joint level `"0.5+4g128"`. '
+            "`palimpsest.methods()` says which of them a method takes."
+        ),
+        examples=[["0.5", "2:4"]],
+    )
+    calibration: str | None = Field(
+        None,
+        description="Calibration of a method that needs statistics of its inputs; the first one if left out.",
+        examples=["generic"],
+    )
+    models: list[Name] | None = Field(
+        None,
+        min_length=1,
+        description="Models to compress; all with `compress: true` if left out.",
+        examples=[["atlas"]],
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Options of the method; `palimpsest.methods()` lists them.",
+        examples=[{"act_order": True}],
+    )
+    propagate: bool | None = Field(
+        None,
+        description="Whether a block is calibrated on the outputs of compressed (`true`) or of dense (`false`) blocks; "
+        "the method's own choice if left out.",
+        examples=[True],
+    )
+
+
+class RecoveryTraining(Settings):
+    """The text a recovery is trained on, and for how long."""
+
+    text: Text = Field(description="A kind of text of the world, or `{path: file}`.", examples=["recovery_R"])
+    validation: Text | None = Field(
+        None, description="Text for early stopping, of the same kinds; none if left out.", examples=["recovery_V"]
+    )
+    steps: Count = Field(300, description="Training steps.")
+    batch_size: Count = Field(16, description="Documents a step.")
+    learning_rate: Real = Field(2.0e-3, gt=0, description="Highest learning rate.")
+    seed: Seed = Field(0, description="Seed of the initial weights and of the order of the documents.")
+
+
+class Recovery(Settings):
+    """What is put on some cells to bring knowledge back."""
+
+    method: str = Field(description="Recovery method: `lora` or `prompt`.", examples=["lora"])
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="`lora`: `rank`, `alpha`, `modules`, `dropout`; `prompt`: `tokens`.",
+        examples=[{"rank": 4, "alpha": 8}],
+    )
+    training: RecoveryTraining = Field(description="How it is trained.", examples=[{"text": "recovery_R"}])
+    cells: list[str] = Field(
+        min_length=1,
+        description="Cells, as model/label/level for all seeds, or model/label/level/s0 for one; "
+        "`atlas/dense/full` is the dense model.",
+        examples=[["atlas/magnitude/0.6"]],
+    )
+
+
+class Measurement(Settings):
+    """How latency is measured."""
+
+    context: Count = Field(64, description="Tokens of the prompt.")
+    new_tokens: Count = Field(16, description="Tokens generated after it.")
+    repeats: Count = Field(5, description="Repetitions; the median is reported.")
+
+
+class Study(Settings):
+    """One YAML file: models, compression grid, recoveries, tasks, probes, seeds."""
+
+    name: Name = Field(description="What it makes lies in `results/<name>/`.", examples=["embedded"])
+    seeds: list[Seed] = Field(
+        default=[0],
+        min_length=1,
+        description="Seeds of the calibration samples and of methods that draw random numbers. "
+        "What draws nothing runs with seed 0 only.",
+    )
+    world: World | None = Field(None, description="The synthetic world; left out if the study does not use it.")
+    models: dict[Name, Model] = Field(
+        min_length=1,
+        description="Name → where the dense checkpoint comes from.",
+        examples=[{"atlas": {"source": "world", "architecture": ATLAS}}],
+    )
+    calibration: dict[Name, Calibration] = Field(
+        default_factory=dict,
+        description="Name → text that methods with statistics are calibrated on.",
+        examples=[{"generic": {"text": "generic", "samples": 128, "length": 64}}],
+    )
+    compression: dict[Name, Compression] = Field(
+        default_factory=dict,
+        description="Label → method, options and levels. Every model's dense control is added by itself.",
+        examples=[{"magnitude": {"levels": ["0.5", "2:4"]}}],
+    )
+    recovery: dict[Name, Recovery] = Field(
+        default_factory=dict,
+        description="Name → what is put on some cells. The plain cell, `none`, is always there.",
+        examples=[
+            {"lora-r4": {"method": "lora", "training": {"text": "recovery_R"}, "cells": ["atlas/magnitude/0.5"]}}
+        ],
+    )
+    tasks: list[str] = Field(
+        min_length=1,
+        description="Tasks: files of `palimpsest/evaluation/tasks/`, without `.yaml`.",
+        examples=[["closed_book"]],
+    )
+    probes: list[str] = Field(
+        default_factory=list,
+        description="Probes on frozen representations: task files that say `probe: true`.",
+        examples=[["attribute_value"]],
+    )
+    measurement: Measurement = Field(default_factory=Measurement, description="How latency is measured.")
+
+
+def load(mapping: Mapping[str, Any] | None, file: str | Path) -> Study:
+    """Check a study that was read from `file`; raises StudyError, a PalimpsestError that lists all problems."""
+    from palimpsest import checks
+
+    return checks.checked(mapping, str(file))
+
+
+def read(file: str | Path) -> Study:
+    """Read and check a study file."""
+    from palimpsest import checks
+
+    return checks.checked(checks.read_yaml(file), str(file))
+
+
+if __name__ == "__main__":
+    from palimpsest import schema
+
+    schema.main()

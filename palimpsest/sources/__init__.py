@@ -1,0 +1,1 @@
+"""Where dense checkpoints come from."""

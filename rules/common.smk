@@ -1,0 +1,76 @@
+# The study, its grid, and the paths that every rule shares.
+#
+# A folder that a job writes is declared by its digests.json: the folder appears whole or not at all, and a job that
+# makes the same bytes again reruns nothing after it.
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+os.environ["PYTHONPATH"] = workflow.basedir  # the library of this checkout, also on a cluster's nodes
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+
+from palimpsest import settings
+from palimpsest.grid import WILDCARDS, Grid
+from palimpsest.presentation import names
+from palimpsest.provenance import PalimpsestError
+from palimpsest.sources.folder import find
+
+try:
+    study = settings.load(config, os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config")
+except PalimpsestError as error:
+    raise WorkflowError(f"\n{error}") from None
+
+grid = Grid(study)
+RESULTS = grid.results
+STORE = "results/store"
+DONE = "digests.json"
+
+WORLD_DONE = f"{RESULTS}/world/{DONE}"
+MODEL_DONE = f"{RESULTS}/models/{{model}}/{DONE}"
+TASK_DONE = f"{RESULTS}/tasks/{{task}}/{DONE}"
+CALIBRATION_DONE = f"{RESULTS}/calibration/{{model}}/{{calibration}}/{{seed}}/{DONE}"
+CELL = "{model}/{label}/{level}/{seed}"
+CELL_DONE = f"{RESULTS}/cells/{CELL}/{DONE}"
+VARIANT = f"{RESULTS}/variants/{CELL}/{{recovery}}"
+ADAPTER_DONE = f"{VARIANT}/adapter/{DONE}"
+
+
+wildcard_constraints:
+    **WILDCARDS,
+
+
+def cell_of(wildcards):
+    return grid.cell(wildcards.model, wildcards.label, wildcards.level, wildcards.seed)
+
+
+def variant_of(wildcards):
+    return grid.variant(*(wildcards[key] for key in ("model", "label", "level", "seed", "recovery")))
+
+
+def settings_json(value):
+    """Settings as one command-line argument, keys sorted so that their order in the study reruns nothing."""
+    return json.dumps(value if isinstance(value, (dict, list)) else value.model_dump(), sort_keys=True)
+
+
+def text_of(text):
+    """The file that a text of the study is read from."""
+    return f"{RESULTS}/world/text/{text}.txt" if isinstance(text, str) else str(find(text.path))
+
+
+def text_source(text):
+    """What a job that reads this text waits for: the world, or the file itself."""
+    return WORLD_DONE if isinstance(text, str) else text_of(text)
+
+
+def times(path):
+    """Where a job's CPU seconds and peak memory go."""
+    return f"{RESULTS}/times/{path}.json"
+
+
+def log_of(path):
+    return f"{RESULTS}/logs/{path}.log"

@@ -1,0 +1,57 @@
+# Where dense checkpoints come from: a world generated and learned here, or a local folder.
+
+
+rule world:
+    output:
+        done=WORLD_DONE,
+        times=times("world"),
+    params:
+        folder=f"{RESULTS}/world",
+        settings=settings_json(study.world) if study.world else "",
+    log:
+        log_of("world"),
+    shell:
+        "python scripts/world.py --settings {params.settings:q} --output {params.folder:q} "
+        "--times {output.times:q} 2> {log:q}"
+
+
+rule train:
+    # The progress bar goes to the terminal and to the log.
+    input:
+        world=WORLD_DONE,
+    output:
+        done=MODEL_DONE,
+        times=times("train/{model}"),
+    params:
+        world=f"{RESULTS}/world",
+        folder=subpath(output.done, parent=True),
+        architecture=lambda wildcards: settings_json(study.models[wildcards.model].architecture),
+        training=lambda wildcards: settings_json(study.models[wildcards.model].training),
+        state=f"{STORE}/training",
+    wildcard_constraints:
+        model="|".join(name for name, model in study.models.items() if model.source == "world") or "(?!)",
+    log:
+        log_of("train/{model}"),
+    priority: 100
+    shell:
+        "python scripts/train.py --name {wildcards.model:q} --world {params.world:q} "
+        "--architecture {params.architecture:q} --training {params.training:q} "
+        "--state {params.state:q} --output {params.folder:q} --times {output.times:q} 2> >(tee {log:q} >&2)"
+
+
+rule import_model:
+    input:
+        lambda wildcards: f"{find(study.models[wildcards.model].path)}/config.json",
+    output:
+        done=MODEL_DONE,
+        times=times("import_model/{model}"),
+    params:
+        source=lambda wildcards, input: os.path.dirname(input[0]),
+        folder=subpath(output.done, parent=True),
+    wildcard_constraints:
+        model="|".join(name for name, model in study.models.items() if model.source == "folder") or "(?!)",
+    log:
+        log_of("import_model/{model}"),
+    shell:
+        "python scripts/import_model.py --folder {params.source:q} --output {params.folder:q} "
+        "--times {output.times:q} 2> {log:q}"

@@ -1,0 +1,33 @@
+"""All variants' answers to metrics and verdicts: python scripts/analyse.py --study config.yaml --results results/embedded"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from palimpsest import job
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Write answers.parquet, metrics.parquet and claims.json of a study. A variant without answers is an error."
+    )
+    parser.add_argument(
+        "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"
+    )
+    parser.add_argument("--results", required=True, metavar="FOLDER", help="the study's folder, e.g. results/embedded")
+    parser.add_argument("--claims", default="reports/claims.yaml", metavar="YAML", help="default reports/claims.yaml")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from palimpsest import settings
+    from palimpsest.analysis.study import analyse
+    from palimpsest.grid import Grid
+
+    study = settings.read(args.study)
+    analyse(Path(args.results), Grid(study), study.tasks, args.claims)
+
+
+if __name__ == "__main__":
+    job.run(main, parser())

@@ -1,0 +1,32 @@
+"""Draw the rows of text on which a compression method looks at a model's activations: writes a calibration folder."""
+
+from __future__ import annotations
+
+import argparse
+
+from palimpsest import job
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="calibrate", description=__doc__)
+    parser.add_argument("--model", required=True, metavar="FOLDER", help="dense checkpoint whose tokenizer is used")
+    parser.add_argument(
+        "--text", required=True, metavar="FILE", help="a document a line, or (with blank lines) running text"
+    )
+    parser.add_argument("--samples", type=int, default=128, help="rows (default 128)")
+    parser.add_argument("--length", type=int, default=64, help="tokens a row, at most (default 64)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
+    parser.add_argument(
+        "--output", required=True, metavar="FOLDER", help="where to write tokens.safetensors and calibration.json"
+    )
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from palimpsest.calibration import draw
+
+    draw(args.text, args.model, args.output, samples=args.samples, length=args.length, seed=args.seed)
+
+
+if __name__ == "__main__":
+    job.run(main, parser())

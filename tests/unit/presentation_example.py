@@ -1,0 +1,153 @@
+"""A small study's tables, made up from a formula: what the tests of the presentation draw. Nothing here was measured."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pandas
+
+VARIANT = ["model", "label", "method", "level", "seed", "recovery"]
+GRID = {
+    "magnitude": {"0.5": 0.03, "0.6": 0.17, "2:4": 0.09},
+    "wanda": {"0.5": 0.02, "0.6": 0.11, "2:4": 0.06},
+    "sparsegpt": {"0.5": 0.01, "0.6": 0.06, "2:4": 0.03},
+    "rtn": {"4": 0.002, "3": 0.04, "2": 0.45},
+    "gptq": {"4": 0.0, "3": 0.02, "2": 0.22},
+    "svd": {"k0.8": 0.06, "k0.6": 0.38},
+    "svd-llm": {"k0.8": 0.03, "k0.6": 0.2},
+}
+RECOVERED = {("magnitude", "0.6"), ("rtn", "2"), ("svd", "k0.6")}
+BITS = {"0.5": 17.0, "0.6": 13.8, "2:4": 17.0, "4": 4.3, "3": 3.3, "2": 2.3, "k0.8": 25.6, "k0.6": 19.2, "full": 32.0}
+
+
+def variants() -> list[tuple[tuple, float]]:
+    """(model, label, method, level, seed, recovery) with the damage, between 0 and 1, that everything else follows from."""
+    found = [(("atlas", "dense", "dense", "full", 0, "none"), 0.0), (("atlas-small", "dense", "dense", "full", 0, "none"), 0.3)]
+    for label, levels in GRID.items():
+        for level, damage in levels.items():
+            found.append((("atlas", label, label, level, 0, "none"), damage))
+            if (label, level) in RECOVERED:
+                found.append((("atlas", label, label, level, 0, "prompt-32"), 0.7 * damage))
+                found.append((("atlas", label, label, level, 0, "lora-r4"), 0.35 * damage))
+    return found
+
+
+def metrics() -> pandas.DataFrame:
+    rows = []
+
+    def add(variant, task, subset, metric, value, half=0.015, n=600):
+        scoring = {"closed_book": "generated", "open_book": "generated", "perplexity": "likelihood"}.get(task, "ranked")
+        rows.append([*variant, task, subset, scoring, "", metric, value, value - half, value + half, n])
+
+    damages = dict(variants())
+    for variant, damage in damages.items():
+        shares = {
+            ("closed_book", "all", "exact_match"): 0.96 - damage,
+            ("closed_book", "questions_shown", "exact_match"): 0.99 - damage,
+            ("closed_book", "questions_held_out", "exact_match"): 0.97 - 1.1 * damage,
+            ("closed_book", "never_shown", "exact_match"): 0.06,
+            ("closed_book_mc", "all", "acc"): 0.97 - 0.9 * damage,
+            ("open_book", "all", "exact_match"): 0.82 - 0.4 * damage,
+            ("open_book", "one", "exact_match"): 0.99 - 0.3 * damage,
+            ("open_book", "three", "exact_match"): 0.64 - 0.5 * damage,
+            ("entailment", "all", "acc"): 0.9 - 0.5 * damage,
+        }
+        for (task, subset, metric), value in shares.items():
+            add(variant, task, subset, metric, max(0.02, value))
+            if variant[1] != "dense":
+                add(variant, task, subset, "lost", max(0.0, 1.15 * damage), 0.01)
+                add(variant, task, subset, "gained", 0.15 * damage + 0.002, 0.004)
+                add(variant, task, subset, "difference", 0.002 - damage, 0.02)
+                add(variant, task, subset, "p_holm", 0.5 if damage < 0.02 else 0.001, 0)
+        for kind, base, slope in (("all", 6.0, 1), ("prose", 9.0, 0.5), ("passages", 5.0, 0.8), ("biographies", 4.0, 3.0)):
+            add(variant, "perplexity", kind, "perplexity", base * (1 + slope * damage) ** 2, 0.1)
+            if variant[1] != "dense":
+                add(variant, "perplexity", kind, "relative_perplexity", (1 + slope * damage**1.6) ** 2, 0.01)
+        add(variant, "closed_book_mc", "shown", "knowledge_bits", 5800 * (1 - 1.2 * damage), 120)
+        for pool in "RVU":
+            gone = damage * (0.6 if pool == "R" and variant[-1] != "none" else 1)
+            add(variant, "closed_book", f"pool {pool}", "known_share", 0.995 - gone, 0.03)
+        if variant[-1] == "none" and variant[1] != "dense":
+            add(variant, "closed_book", "pool U", "damage", damage, 0.03)
+        elif variant[-1] != "none":
+            add(variant, "closed_book", "pool U", "returned_unseen", 0.3 if variant[-1] == "prompt-32" else 0.65, 0.15)
+            add(variant, "closed_book", "pool R", "relearned", 0.1 if variant[-1] == "prompt-32" else 0.25, 0.1)
+    columns = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
+    return pandas.DataFrame(rows, columns=columns)
+
+
+def measurements() -> pandas.DataFrame:
+    rows = []
+    nothing = float("nan")
+    for variant, _ in variants():
+        weights = 786_432 if variant[0] == "atlas" else 56_000
+        bits = BITS[variant[3]]
+        artifact = 0 if variant[1] == "dense" else round(weights * bits / 8) + 900
+        total = (artifact or 4 * weights) + (524_288 if variant[0] == "atlas" else 196_608)
+        measured = {
+            "bytes_artifact": (artifact, "bytes"), "bytes_total": (total, "bytes"), "bits_per_weight": (bits, "bits"),
+            "parameters": (weights + 131_072, ""), "peak_memory_bytes": (3e8, "bytes"), "prefill_ms": (4.2, "ms"), "decode_ms": (2.1, "ms"),
+        }  # fmt: skip
+        rows += [[*variant, metric, value, nothing, nothing, 1, unit] for metric, (value, unit) in measured.items()]
+    return pandas.DataFrame(rows, columns=[*VARIANT, "metric", "value", "low", "high", "n", "unit"])
+
+
+def times(folder: Path) -> None:
+    jobs = {"world": (6.0, 0.9), "models/atlas": (410.0, 2.2), "models/atlas-small": (120.0, 2.2), "metrics": (20.0, 2.0)}
+    for variant, _ in variants():
+        path = "/".join([*variant[:2], variant[3].replace(":", "-"), "s0"])
+        jobs[f"cells/{path}"] = (5.0, 2.1)
+        jobs[f"variants/{path}/{variant[-1]}/answers"] = (13.0, 5.3)
+        if variant[-1] != "none":
+            jobs[f"variants/{path}/{variant[-1]}/adapter"] = (30.0, 5.0)
+    for name, (cpu, imports) in jobs.items():
+        path = folder / "times" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clock = {"cpu_seconds": cpu, "import_cpu_seconds": imports, "wall_seconds": cpu, "peak_memory_bytes": 400_000_000}
+        path.write_text(json.dumps(clock))
+
+
+def stories() -> pandas.DataFrame:
+    """Metrics of a study without a world: perplexity on texts, and minimal pairs."""
+    rows = []
+    cells = [("dense", "full")] + [(label, level) for label, levels in GRID.items() for level in levels]
+    for label, level in cells:
+        variant = ("stories260K", label, label, level, 0, "none")
+        damage = 0 if label == "dense" else GRID[label][level]
+        for task, base in (("perplexity_tinystories", 5.1), ("perplexity_wikitext2", 220.0)):
+            value = base * (1 + 3 * damage)
+            rows.append([*variant, task, "all", "likelihood", "", "perplexity", value, 0.97 * value, 1.03 * value, 400])
+            if label != "dense":
+                ratio = 1 + 3 * damage
+                rows.append([*variant, task, "all", "likelihood", "", "relative_perplexity", ratio, ratio - 0.01, ratio + 0.01, 400])
+        for subset, metric in itertools.product(("all", "anaphor_agreement", "irregular_forms"), ("acc", "lost", "gained", "difference")):
+            value = {"acc": 0.75 - 0.5 * damage, "lost": damage, "gained": 0.4 * damage, "difference": -0.6 * damage}[metric]
+            if metric == "acc" or label != "dense":
+                rows.append([*variant, "blimp", subset, "ranked", "", metric, value, value - 0.02, value + 0.02, 900])
+    columns = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
+    return pandas.DataFrame(rows, columns=columns)
+
+
+def claims() -> list[dict]:
+    shared = {"paper": "A paper, arXiv:0000.00000", "metric": "closed_book exact_match", "test": "keeps_more", "n": 600}
+    return [
+        {"id": "one", "statement": "Perplexity hides the loss of knowledge.", "verdict": "supported", "effect": 0.11, "low": 0.08,
+         "high": 0.14, "threshold": 0.05, "where": "atlas/wanda/0.6/s0/none", "would_decide": ""} | shared,
+        {"id": "two", "statement": "Calibrated pruning keeps more than magnitude.", "verdict": "undecided", "effect": 0.01,
+         "low": -0.01, "high": 0.03, "threshold": 0.0, "where": "atlas: wanda/0.5 over magnitude/0.5",
+         "would_decide": "about 900 people, if the effect stays as it is"} | shared,
+        {"id": "three", "statement": "Something this study cannot tell.", "verdict": "undecided", "effect": None, "low": None,
+         "high": None, "threshold": None, "where": "", "would_decide": "a study with the task nli"} | shared,
+    ]  # fmt: skip
+
+
+def write(folder: Path) -> Path:
+    """The whole example below `folder`, as a study's results lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics().to_parquet(folder / "metrics.parquet")
+    measurements().to_parquet(folder / "measurements.parquet")
+    (folder / "claims.json").write_text(json.dumps(claims()))
+    times(folder)
+    return folder

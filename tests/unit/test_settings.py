@@ -1,0 +1,333 @@
+"""A study that cannot run is refused before any job starts, with what would be right."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from palimpsest import schema, settings
+from palimpsest.checks import references
+from palimpsest.checks.problems import StudyError
+from palimpsest.provenance import PalimpsestError
+
+ROOT = Path(__file__).parent.parent.parent
+STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
+GONE = object()
+
+
+@pytest.fixture
+def study() -> dict:
+    """A study with one of everything, as YAML gives it."""
+    return yaml.safe_load("""
+        name: test
+        world: {people: 40}
+        models:
+          atlas:
+            source: world
+            architecture: {hidden_size: 128, num_hidden_layers: 4, num_attention_heads: 4, intermediate_size: 384}
+            training: {warmup_steps: 100}
+          small:
+            source: world
+            architecture: {hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128}
+            compress: false
+        calibration:
+          generic: {text: generic}
+        compression:
+          magnitude: {levels: ["0.5", "0.6", "2:4"]}
+          wanda: {levels: ["0.5", "2:4"], calibration: generic}
+          gptq: {levels: ["4", "3"]}
+          svd: {levels: ["k0.8"]}
+        recovery:
+          lora-r4:
+            method: lora
+            options: {rank: 4}
+            training: {text: recovery_R, validation: recovery_V}
+            cells: [atlas/magnitude/0.6, "atlas/magnitude/2:4"]
+        tasks: [closed_book, perplexity]
+        probes: [attribute_value]
+    """)
+
+
+@pytest.fixture(autouse=True)
+def some_tasks(monkeypatch, request):
+    """The checks of names do not depend on which tasks this version has."""
+    if "shipped" not in request.node.name:
+        known = {"closed_book": True, "closed_book_mc": True, "perplexity": True, "blimp": False}
+        monkeypatch.setattr(references, "tasks", lambda: known)
+        monkeypatch.setattr(references, "probes", lambda: {"attribute_value": True})
+
+
+def changed(study: dict, path: str, value: object) -> dict:
+    study = copy.deepcopy(study)
+    holder, *keys = study, *path.split("/")
+    for key in keys[:-1]:
+        holder = holder[key]
+    if value is GONE:
+        del holder[keys[-1]]
+    else:
+        holder[keys[-1]] = value
+    return study
+
+
+def complaint(study: dict) -> StudyError:
+    with pytest.raises(StudyError) as caught:
+        settings.load(study, "my.yaml")
+    return caught.value
+
+
+# what is changed, the new value, where the error is said to be, what its message says
+BAD = [
+    # levels
+    ("compression/wanda/levels", ["0.5", 1.2], "compression.wanda.levels[1]", r"sparsity 1\.2 is not in \[0, 1\)"),
+    ("compression/wanda/levels", [0.5, 124], "compression.wanda.levels[1]", 'quote it: "2:4"'),
+    ("compression/wanda/levels", ["4:2"], "compression.wanda.levels[0]", "N of every M"),
+    ("compression/gptq/levels", [1], "compression.gptq.levels[0]", "bits 1 is not in 2 to 8"),
+    ("compression/gptq/levels", ["4", "0.5"], "compression.gptq.levels[1]", 'gptq does not take "0.5".*bits "4"'),
+    ("compression/svd/levels", ["0.8"], "compression.svd.levels[0]", 'it takes kept share "k0.8"'),
+    ("compression/wanda/levels", ["full"], "compression.wanda.levels[0]", "dense control"),
+    ("compression/wanda/levels", ["0.5", ".50"], "compression.wanda.levels[1]", "stands twice"),
+    ("compression/wanda/levels", "0.5", "compression.wanda.levels", "not a list"),
+    ("compression/wanda/levels", [], "compression.wanda.levels", "is empty"),
+    ("compression/wanda", ["0.5"], "compression.wanda", "not a mapping"),
+    ("compression/wanda", None, "compression.wanda", "null is not a mapping"),
+    # methods, options, calibrations, models of a label
+    ("compression/wnda", {"levels": ["0.5"]}, "compression.wnda.method", "Did you mean wanda"),
+    ("compression/gptq-act", {"levels": ["4"]}, "compression.gptq-act.method", "Did you mean gptq"),
+    ("compression/x", {"method": "gtpq", "levels": ["4"]}, "compression.x.method", "Methods: .*Did you mean gptq"),
+    ("compression/gptq/options", {"act_ordr": True}, "compression.gptq.options.act_ordr", "Did you mean act_order"),
+    ("compression/gptq/options", {"act_order": "yes"}, "compression.gptq.options.act_order", "not of the kind"),
+    ("compression/gptq/calibration", "genric", "compression.gptq.calibration", "Did you mean generic"),
+    ("compression/magnitude/calibration", "generic", "compression.magnitude.calibration", "leave this key out"),
+    ("calibration", GONE, "calibration", "wanda, gptq need statistics"),
+    ("compression/gptq/models", ["small"], "compression.gptq.models[0]", "small is a control"),
+    ("compression/gptq/models", ["atls"], "compression.gptq.models[0]", "Did you mean atlas"),
+    ("compression/gptq/propagate", "yes", "compression.gptq.propagate", "true or false"),
+    # names
+    ("compression/my label", {"method": "svd", "levels": ["k0.8"]}, 'compression."my label"', "letters, digits"),
+    ("compression/..", {"method": "svd", "levels": ["k0.8"]}, 'compression.".."', "becomes part of paths"),
+    ("calibration/a\"b'", {"text": "prose"}, 'calibration."a\\"b\'"', "letters, digits"),
+    ("compression/dense", {"method": "svd", "levels": ["k0.8"]}, "compression.dense", "is taken"),
+    ("compression/SVD", {"method": "svd", "levels": ["k0.8"]}, "compression.SVD", "capitals only"),
+    ("name", "../x", "name", "letters, digits"),
+    ("name", "store", "name", "is taken"),
+    ("name", "x" * 65, "name", "up to 64"),
+    ("name", 2024, "name", "not a text"),
+    ("name", GONE, "name", "missing"),
+    # unknown keys
+    ("compression/wanda/levles", ["0.5"], "compression.wanda.levles", "unknown key. Allowed here: method, levels"),
+    ("compression/gptq/option", {"act_order": True}, "compression.gptq.option", "Did you mean options"),
+    ("models/atlas/architecture/layers", 4, "models.atlas.architecture.layers", "num_hidden_layers"),
+    ("seed", [0], "seed", "Did you mean seeds"),
+    ("recovery/lora-r4/training/stepz", 5, "recovery.lora-r4.training.stepz", "Did you mean steps"),
+    # models
+    ("models", {}, "models", "is empty"),
+    ("models/atlas/source", "wrld", "models.atlas.source", "world, folder, hub. Did you mean world"),
+    ("models/atlas", {"path": "models/x"}, "models.atlas.source", "missing"),
+    ("models/atlas/architecture/hidden_size", 130, "models.atlas.architecture.hidden_size", "multiple of 8"),
+    ("models/atlas/training/warmup_steps", 9999, "models.atlas.training.warmup_steps", "of 1500"),
+    ("models/atlas/training/learning_rate", "fast", "models.atlas.training.learning_rate", "not a number"),
+    ("world", GONE, "world", "atlas, small .* cannot be trained without a world"),
+    # recoveries
+    ("recovery/lora-r4/cells", ["atlas/magnitude/0.7"], "recovery.lora-r4.cells[0]", "Levels of magnitude: 0.5, 0.6"),
+    ("recovery/lora-r4/cells", ["atlas/magnitud/0.6"], "recovery.lora-r4.cells[0]", "Did you mean atlas/magnitude/0.6"),
+    ("recovery/lora-r4/cells", ["atls/magnitude/0.6"], "recovery.lora-r4.cells[0]", "Models: atlas, small"),
+    ("recovery/lora-r4/cells", ["small/magnitude/0.6"], "recovery.lora-r4.cells[0]", "not compressed with"),
+    ("recovery/lora-r4/cells", ["atlas/magnitude/0.6/s1"], "recovery.lora-r4.cells[0]", "Seeds of magnitude: s0"),
+    ("recovery/lora-r4/cells", ["magnitude"], "recovery.lora-r4.cells[0]", "model/label/level"),
+    ("recovery/lora-r4/cells", [], "recovery.lora-r4.cells", "is empty"),
+    ("recovery/lora-r4/method", "lara", "recovery.lora-r4.method", "Did you mean lora"),
+    ("recovery/lora-r4/options", {"rnk": 4}, "recovery.lora-r4.options.rnk", "Did you mean rank"),
+    ("recovery/lora-r4/options", {"rank": 0}, "recovery.lora-r4.options.rank", "at least 1"),
+    ("recovery/lora-r4/options", {"modules": "q_proj"}, "recovery.lora-r4.options.modules", "not of the kind"),
+    ("recovery/lora-r4/training/text", "recoveryR", "recovery.lora-r4.training.text", "Did you mean recovery_R"),
+    ("recovery/lora-r4/training/text", {"pth": "a"}, "recovery.lora-r4.training.text.pth", "Did you mean path"),
+    ("recovery/lora-r4/training/steps", 1.5, "recovery.lora-r4.training.steps", "not a whole number"),
+    ("recovery/none", {"method": "lora", "training": {"text": "prose"}, "cells": ["atlas/svd/k0.8"]},
+     "recovery.none", "is taken"),
+    # tasks, probes, texts, seeds and the rest
+    ("tasks", ["closed_bok"], "tasks[0]", "unknown task .*Did you mean closed_book"),
+    ("tasks", ["blimp", "blimp"], "tasks[1]", "stands twice"),
+    ("tasks", [], "tasks", "is empty"),
+    ("tasks", GONE, "tasks", "missing"),
+    ("probes", ["atribute_value"], "probes[0]", "Did you mean attribute_value"),
+    ("calibration/generic/text", "genric", "calibration.generic.text", "one of generic, prose.*Did you mean generic"),
+    ("calibration/generic/samples", 0, "calibration.generic.samples", "at least 1"),
+    ("calibration", None, "calibration", "null is not a mapping"),
+    ("seeds", "0", "seeds", "not a list"),
+    ("seeds", ["0"], "seeds[0]", "not a whole number"),
+    ("seeds", [True], "seeds[0]", "not a whole number"),
+    ("seeds", [-1], "seeds[0]", "at least 0"),
+    ("seeds", [0, 0], "seeds[1]", "stands twice"),
+    ("seeds", [], "seeds", "is empty"),
+    ("world/mix", {"passages": 0.9}, "world.mix", "add up to"),
+    ("world/mix", {"passages": 0.5, "prse": 0.5}, "world.mix.prse", "unknown kind"),
+    ("measurement", {"repeats": True}, "measurement.repeats", "not a whole number"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "place", "message"), BAD, ids=[f"{row[2]}-{row[3][:20]}" for row in BAD])
+def test_a_mistake_is_named_with_its_place_and_the_pasted_yaml_works(study, path, value, place, message):
+    bad = changed(study, path, value)
+    error = complaint(bad)
+    assert f"my.yaml: {place}: " in str(error)
+    (line,) = [line for line in str(error).splitlines() if line.startswith(f"my.yaml: {place}: ")]
+    assert re.search(message, line)
+    for problem in error.problems:
+        if problem.fix:  # what is pasted is YAML that says the fix
+            pasted = "\n".join(text[4:] for text in problem.render("my.yaml").splitlines()[1:])
+            assert yaml.safe_load(pasted) == problem.fix
+        bad = problem.repair(bad)
+    settings.load(bad, "my.yaml")
+
+
+def test_all_problems_are_reported_together(study):
+    bad = changed(study, "compression/wanda/levels", ["0.5", 124])
+    bad = changed(bad, "tasks", ["closed_bok"])
+    bad = changed(bad, "recovery/lora-r4/cells", ["atlas/magnitude/0.7"])
+    bad = changed(bad, "compression/gptq/option", {})
+    places = ["compression.gptq.option", "compression.wanda.levels[1]", "recovery.lora-r4.cells[0]", "tasks[0]"]
+    message = str(complaint(bad))
+    assert "4 problems" in message
+    assert sorted(re.findall(r"^my.yaml: ([^ ]+): ", message, flags=re.MULTILINE)) == places
+
+
+def test_one_mistake_is_one_problem_and_not_its_consequences_too(study):
+    study["recovery"]["lora-r4"]["cells"] = ["atlas/wanda/2:4"]
+    assert len(complaint(changed(study, "compression/wanda/levels", [124])).problems) == 1
+    assert len(complaint(changed(study, "world", GONE)).problems) == 1
+    assert len(complaint(changed(study, "models", {})).problems) == 1
+
+
+def test_the_message_is_the_one_of_the_house_style(study):
+    assert str(complaint(changed(study, "compression/wanda/levels", ["0.3", "0.5", 1.2]))) == (
+        "my.yaml: compression.wanda.levels[2]: sparsity 1.2 is not in [0, 1). Write e.g.\n"
+        "    compression:\n"
+        "      wanda:\n"
+        "        levels: ['0.3', '0.5']"
+    )
+
+
+@pytest.mark.parametrize(("key", "word"), [(True, "boolean true"), (False, "boolean false"), (4, "not a text")])
+def test_a_label_that_yaml_took_for_something_else_is_said_so(study, key, word):
+    study["compression"][key] = {"method": "svd", "levels": ["k0.8"]}
+    error = complaint(study)
+    assert word in str(error) and "Quote it" in str(error)
+    settings.load(error.problems[0].repair(study), "my.yaml")
+
+
+def test_a_hub_model_must_be_pinned_and_is_not_available_yet(study):
+    study["models"]["hub"] = {"source": "hub", "repo": "EleutherAI/pythia-70m", "revision": "main"}
+    assert "40 hexadecimal digits" in str(complaint(study))
+    study["models"]["hub"]["revision"] = "a" * 40
+    error = complaint(study)
+    assert "not available yet" in str(error) and "source: folder" in str(error)
+
+
+def test_without_a_world_what_asks_about_it_is_refused(study):
+    study["models"] = {"atlas": {"source": "folder", "path": "models/x"}}
+    del study["world"]
+    message = str(complaint(study))
+    for place in ("tasks[0]", "probes[0]", "calibration.generic.text", "recovery.lora-r4.training.text"):
+        assert f"my.yaml: {place}: " in message
+
+
+@pytest.mark.parametrize("content", ["", "# nothing", "[]", "just text", "3", "- name: x", "{}"])
+def test_a_file_that_is_no_mapping_shows_a_whole_study(tmp_path, content):
+    file = tmp_path / "my.yaml"
+    file.write_text(content)
+    with pytest.raises(PalimpsestError, match="a study has at least a name, models and tasks") as caught:
+        settings.read(file)
+    references_known = {"perplexity_wikitext2": False}
+    pasted = yaml.safe_load("\n".join(line[4:] for line in str(caught.value).splitlines()[1:]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(references, "tasks", lambda: references_known)
+        settings.load(pasted, "pasted.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: a\nname: b\n", r"line 2, column 1: the key name stands here a second time \(first in line 1\)"),
+        ("models:\n  a: {}\n  a: {}\n", "line 3, column 3: the key a stands here a second time"),
+        ("name: [a\n", "line 2"),
+        ("a:\n\t- b\n", "line 2, column 1"),
+        ("name: !!python/object/apply:os.system [ls]\n", "line 1"),
+        ("name: a\n---\nname: b\n", "another document"),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_an_error_with_its_line(tmp_path, content, message):
+    file = tmp_path / "my.yaml"
+    file.write_text(content)
+    with pytest.raises(PalimpsestError, match=message) as caught:
+        settings.read(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_and_a_file_that_is_not_text_are_errors_that_name_it(tmp_path):
+    with pytest.raises(PalimpsestError, match=r"none\.yaml: cannot be read: No such file"):
+        settings.read(tmp_path / "none.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(PalimpsestError, match=r"bytes\.yaml: is not UTF-8"):
+        settings.read(tmp_path / "bytes.yaml")
+
+
+def test_levels_become_canonical_strings_whatever_yaml_made_of_them(study):
+    loaded = settings.load(changed(study, "compression/magnitude/levels", [0.6, ".50", "2:4"]), "my.yaml")
+    assert loaded.compression["magnitude"].levels == ["0.6", "0.5", "2:4"]
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number(study):
+    assert yaml.safe_load("2e-3") == "2e-3"  # YAML 1.1
+    loaded = settings.load(changed(study, "models/atlas/training/learning_rate", "2e-3"), "my.yaml")
+    assert loaded.models["atlas"].training.learning_rate == 0.002
+
+
+def test_a_checked_study_cannot_be_changed_by_accident(study):
+    loaded = settings.load(study, "my.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.name = "other"
+
+
+def test_loading_leaves_the_mapping_as_it_was(study):
+    before = copy.deepcopy(study)
+    settings.load(study, "my.yaml")
+    complaint(changed(study, "tasks", []))
+    assert study == before
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.name)
+def test_the_shipped_studies_are_in_order(file):
+    study = settings.read(file)
+    assert study.name == {"config": "embedded"}.get(file.stem, file.stem)
+    jsonschema.validate(yaml.safe_load(file.read_text()), schema.json_schema())
+
+
+@pytest.mark.parametrize("path", schema.files(), ids=lambda path: path.name)
+def test_what_is_generated_from_the_models_is_up_to_date(path):
+    wanted = schema.files()[path].splitlines(keepends=True)
+    found = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    diff = "".join(difflib.unified_diff(found, wanted, str(path), "generated from palimpsest/settings.py"))
+    assert not diff, f"run: python -m palimpsest.settings --write\n{diff}"
+
+
+def test_the_reference_explains_every_key():
+    def keys(node):
+        yield from node.get("properties", {}).items()
+        for inner in node.get("$defs", {}).values():
+            yield from keys(inner)
+
+    text = schema.reference()
+    for name, field in keys(schema.json_schema()):
+        assert f"| `{name}` |" in text or name == "path"
+        assert field.keys() & {"description", "$ref"}, name
+
+
+def test_the_schema_refuses_an_unknown_key_in_the_editor(study):
+    with pytest.raises(jsonschema.ValidationError, match="levles"):
+        jsonschema.validate(changed(study, "compression/wanda/levles", []), schema.json_schema())
