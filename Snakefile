@@ -27,10 +27,7 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        rules.report.output,
-        rules.paper.output,
-        rules.tables.output,
-        FIGURES,
+        [ANSWERS.format(**v.wildcards) for v in grid.variants()],
 
 
 rule cells:

@@ -111,7 +111,7 @@ def _windows(tokens: list[int], samples: int, room: int, generator: random.Rando
 def _documents(
     text: str, tokenizer: Any, samples: int, room: int, generator: random.Random, path: Path
 ) -> list[list[int]]:
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) < samples:
         raise PalimpsestError(
             f"{path}: {len(lines)} documents (one a line), {samples} samples asked: write samples: {len(lines)} or use "

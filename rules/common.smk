@@ -15,17 +15,44 @@ os.environ["PYTHONPATH"] = workflow.basedir  # the library of this checkout, als
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
 
 from palimpsest import settings
-from palimpsest.grid import WILDCARDS, Grid
+from palimpsest.evaluation import definition
+from palimpsest.grid import NONE, WILDCARDS, Grid
 from palimpsest.presentation import names
 from palimpsest.provenance import PalimpsestError
+from palimpsest.recovery import registry as recovery_registry
 from palimpsest.sources.folder import find
 
+STUDY_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config.yaml"
+
+
+def task_inputs(task):
+    """What a task's rows are made from: the world, or files under PALIMPSEST_DATA."""
+    said = definition.ours(definition.shipped(task))
+    if said["source"] == "world":
+        return [WORLD_DONE]
+    folder = find(said["path"])
+    return [str(folder / entry["file"]) for entry in said.get("files", [])] or sorted(map(str, folder.glob("*.jsonl")))
+
+
+def check_sources():
+    """Everything that the study reads from outside is there, before any job starts."""
+    for model in study.models.values():
+        if model.source == "folder":
+            find(model.path)
+    texts = [calibration.text for calibration in study.calibration.values()]
+    texts += [text for r in study.recovery.values() for text in (r.training.text, r.training.validation) if text]
+    for text in texts:
+        text_of(text)
+    for task in (*study.tasks, *study.probes):
+        task_inputs(task)
+
+
 try:
-    study = settings.load(config, os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config")
+    study = settings.load(config, STUDY_FILE)
+    grid = Grid(study)
 except PalimpsestError as error:
     raise WorkflowError(f"\n{error}") from None
 
-grid = Grid(study)
 RESULTS = grid.results
 STORE = "results/store"
 DONE = "digests.json"
@@ -74,3 +101,12 @@ def times(path):
 
 def log_of(path):
     return f"{RESULTS}/logs/{path}.log"
+
+
+try:
+    check_sources()
+except PalimpsestError as error:
+    raise WorkflowError(f"\n{STUDY_FILE}: {error}") from None
+
+def finish():
+    pass

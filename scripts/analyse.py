@@ -1,4 +1,4 @@
-"""All variants' answers to metrics and verdicts: python scripts/analyse.py --study config.yaml --results results/embedded"""
+"""Answers to metrics and verdicts: python scripts/analyse.py --study config.yaml --results results/embedded"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from palimpsest import job
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Write answers.parquet, metrics.parquet and claims.json of a study. A variant without answers is an error."
+        description="Write a study's answers.parquet, metrics.parquet and claims.json; a missing answer is an error."
     )
     parser.add_argument(
         "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"

@@ -1,4 +1,4 @@
-"""Train a recovery on a cell: python scripts/recover.py --cell results/…/s0 --output results/…/adapter --method lora …"""
+"""Train a recovery on a cell: python scripts/recover.py --cell results/…/s0 --output results/…/adapter …"""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def tidy(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def assert_complete(answers: pandas.DataFrame, grid: Iterable[Mapping[str, Any]], tasks: Sequence[str]) -> None:
-    """Every variant of the grid has every task, with the same questions as its dense control, or an error names what is missing.
+    """Every variant answers every task, with its dense control's questions, or an error names what is missing.
 
     `grid` are mappings with the columns that name a variant (`Variant.row`).
     """
@@ -104,7 +104,7 @@ def assert_complete(answers: pandas.DataFrame, grid: Iterable[Mapping[str, Any]]
                 )
     if complaints:
         raise PalimpsestError(
-            f"the answers are not complete; nothing is averaged over what is there:\n  "
+            "the answers are not complete; nothing is averaged over what is there:\n  "
             + "\n  ".join(complaints[:20])
             + (f"\n  and {len(complaints) - 20} more" if len(complaints) > 20 else "")
             + "\nDelete these variants' answers.parquet and run the study again."
@@ -126,7 +126,7 @@ def clusters(answers: pandas.DataFrame) -> pandas.Series:
 
 
 def half(person: str) -> str:
-    """half_a or half_b: a fixed coin for each person, so that what is chosen on one half can be confirmed on the other."""
+    """half_a or half_b, a fixed coin for each person: what is chosen on one half can be confirmed on the other."""
     return "half_a" if hashlib.sha256(person.encode()).digest()[0] % 2 == 0 else "half_b"
 
 

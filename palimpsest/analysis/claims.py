@@ -1,8 +1,8 @@
 """Claims of the papers as tests with one metric fixed beforehand: supported, contradicted, or undecided.
 
-A claim is an entry of reports/claims.yaml: what a paper says in our words, and a test with its settings. A test returns an
-effect with its interval and the threshold it must pass; the verdict follows from these alone. What a study does not have
-(a task, a method, a level) leaves the claim undecided and says what is missing.
+A claim is an entry of reports/claims.yaml: what a paper says in our words, and a test with its settings. A test
+returns an effect with its interval and the threshold it must pass; the verdict follows from these alone. What a study
+does not have (a task, a method, a level) leaves the claim undecided and says what is missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """An effect that must be above `threshold`, from `groups` people, passages or documents, and what it was found on."""
+    """An effect that must be above `threshold`, from `groups` people or passages, and what it was found on."""
 
     effect: intervals.Estimate
     threshold: float
@@ -57,7 +57,8 @@ class Finding:
             return "a perplexity text long enough for its interval to fall on one side of the tolerance"
         if not distance > 0 or not math.isfinite(width):
             return f"more {self.unit} than this study can tell; the effect lies on its threshold"
-        return f"about {math.ceil(self.groups * max(1.0, (width / distance)) ** 2)} {self.unit}, if the effect stays as it is"
+        groups = math.ceil(self.groups * max(1.0, width / distance) ** 2)
+        return f"about {groups} {self.unit}, if the effect stays as it is"
 
 
 def read_claims(path: Path | str) -> list[dict]:
@@ -95,8 +96,8 @@ def separation(
 ) -> Finding:
     """Some cell loses `loss` of the answers while its perplexity on one of the texts stays within `tolerance`.
 
-    The cell and text are chosen on half_a of the people (largest loss among the cells within tolerance); the effect is the
-    loss on half_b, and the interval of the relative perplexity must lie within the tolerance too.
+    The cell and text are chosen on half_a of the people (largest loss among the cells within tolerance); the effect
+    is the loss on half_b, and the interval of the relative perplexity must lie within the tolerance too.
     """
     plain = metrics[metrics["recovery"] == "none"]
     losses = plain[(plain["task"] == task) & (plain["metric"] == "difference")]
@@ -173,7 +174,7 @@ def loses_more(
 def returns(
     metrics: pandas.DataFrame, answers: pandas.DataFrame, *, task: str, recovery: str, threshold: float = 0.0
 ) -> Finding:
-    """The recovery returns facts of which its text says nothing, on the cell with the largest damage (chosen before it)."""
+    """The recovery returns facts of which its text says nothing, on the cell with the largest damage."""
     chosen = metrics[(metrics["task"] == task) & metrics["value"].notna()]
     returned = chosen[
         (chosen["metric"] == "returned_unseen") & chosen["recovery"].map(lambda r: fnmatch.fnmatch(r, recovery))

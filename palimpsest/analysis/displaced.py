@@ -1,17 +1,19 @@
 """How much of what was lost was only displaced: what comes back about people of whom the recovery text says nothing.
 
-People are dealt into pools: R (the recovery text speaks of them), V (validation), U (test). A fact is known if the dense model
-is right on all its *selection* forms; it is scored on its other forms. K is the chance-corrected share of known facts,
+People are dealt into pools: R (the recovery text speaks of them), V (validation), U (test). A fact is known if the
+dense model is right on all its *selection* forms; it is scored on its other forms. K is the chance-corrected share of
+known facts,
 
     K(M) = Σ(s − c) / Σ(1 − c),
 
-s = 1 for a right answer and c the chance that the same answer would be right with the values dealt anew among the people of
-the stratum (same attribute, similar frequency, questions shown or not). Then
+s = 1 for a right answer and c the chance that the same answer would be right with the values dealt anew among the
+people of the stratum (same attribute, similar frequency, questions shown or not). Then
 
     returned unseen  δ = [K_U(recovered) − K_U(cell)] / [K_U(dense) − K_U(cell)]
     re-learned       ρ = the same ratio on R, minus δ.
 
-δ is a lower bound on what was displaced. Where K_U fell by under ten points there is nothing to return, hence no verdict.
+δ is a lower bound on what was displaced. Where K_U fell by under ten points there is nothing to return, hence no
+verdict.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ def scored_facts(
 ) -> pandas.DataFrame:
     """One row a question on a known fact: the variant's columns, person, pool, `above` = s − c and `room` = 1 − c.
 
-    `answers` are one task's, `questions` come from `read_questions`, `facts` is facts.parquet, `known` from `known_facts`.
+    `answers` are one task's, `questions` come from `read_questions`, `facts` is facts.parquet, `known` from
+    `known_facts`.
     """
     facts = facts[facts["shown"].astype(bool)].copy()
     rank = facts["rank"].rank(method="dense")
@@ -74,7 +77,7 @@ def known_share(rows: pandas.DataFrame) -> intervals.Estimate:
 def displaced(
     dense: pandas.DataFrame, cell: pandas.DataFrame, recovered: pandas.DataFrame
 ) -> dict[str, intervals.Estimate]:
-    """`damage` (on U), `returned_unseen` δ and `relearned` ρ of three variants' `scored_facts`; not a number for no verdict."""
+    """`damage`, `returned_unseen` δ and `relearned` ρ from three variants' `scored_facts`; no verdict is NaN."""
     unseen, seen = (
         [_by_person(rows[rows["pool"] == pool]) for rows in (dense, cell, recovered)] for pool in ("U", "R")
     )
@@ -114,7 +117,7 @@ def _by_person(rows: pandas.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def table(scored: pandas.DataFrame) -> pandas.DataFrame:
-    """All variants: `known_share` of each pool, `damage` of each cell, `returned_unseen` and `relearned` of each recovery."""
+    """`known_share` of each variant and pool, `damage` of each cell, δ and ρ of each recovery."""
     groups = dict(list(scored.groupby(VARIANT, sort=True)))
     out = []
     for key, rows in groups.items():

@@ -1,4 +1,4 @@
-"""Flips: the questions on which a variant and its dense model differ, counted both ways, with the difference's interval."""
+"""Flips: the questions on which a variant and its dense model differ, both ways, and their difference's interval."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def of_dense(answers: pandas.DataFrame, model: str) -> pandas.DataFrame:
 
 
 def paired(first: pandas.DataFrame, second: pandas.DataFrame, columns: list[str]) -> pandas.DataFrame:
-    """Two variants' rows of the same questions side by side: `columns` with suffixes _a and _b, and each question's cluster."""
+    """Two variants' rows of the same questions side by side: `columns` with suffixes _a and _b, and the clusters."""
     if set(first["question"]) != set(second["question"]):
         odd = sorted(set(first["question"]) ^ set(second["question"]))[0]
         names = " and ".join(variant_name(frame.iloc[0]) for frame in (first, second) if len(frame))
@@ -33,7 +33,7 @@ def paired(first: pandas.DataFrame, second: pandas.DataFrame, columns: list[str]
 
 
 def difference(pairs: pandas.DataFrame, family: int = 1) -> dict[str, intervals.Estimate | float]:
-    """Lost, gained and their difference (b right minus a right) over paired answers; p-value by sign flips of clusters."""
+    """Lost, gained and their difference (b right minus a right) over paired answers, and the sign flips' p-value."""
     change = pairs["correct_b"] - pairs["correct_a"]
     return {
         "lost": intervals.share(change < 0, pairs["cluster"]),
@@ -46,9 +46,9 @@ def difference(pairs: pandas.DataFrame, family: int = 1) -> dict[str, intervals.
 def flips(answers: pandas.DataFrame) -> pandas.DataFrame:
     """Every variant against its model's dense control: rows of (variant, task, subset, metric, value, low, high, n).
 
-    Metrics: `lost`, `gained`, `difference` (shares of the questions), `p` and `p_holm`, which is corrected over all variants of
-    the study that answer the same task and subset. Subset "all" is all questions of the task; "half_a" and "half_b" are two
-    halves of its people (difference only).
+    Metrics: `lost`, `gained`, `difference` (shares of the questions), `p` and `p_holm`, which is corrected over all
+    variants of the study that answer the same task and subset. Subset "all" is all questions of the task; "half_a"
+    and "half_b" are two halves of its people (difference only).
     """
     judged = answers[answers["correct"].notna()]
     variants = judged[VARIANT].drop_duplicates()

@@ -1,7 +1,8 @@
 """Intervals for shares, means, differences and ratios of questions that come in clusters (people, passages).
 
-Questions about one person are right or wrong together, so what is resampled is the person, never the question.
-All sums are taken once a cluster; a bootstrap then draws clusters. Seeds are fixed: the same table gives the same interval.
+Questions about one person are right or wrong together, so what is resampled is the person, never the question. All
+sums are taken once a cluster; a bootstrap then draws clusters. Seeds are fixed: the same table gives the same
+interval.
 """
 
 from __future__ import annotations
@@ -35,17 +36,16 @@ def cluster_sums(
     values: np.ndarray | pandas.Series, clusters: np.ndarray | pandas.Series
 ) -> tuple[np.ndarray, np.ndarray]:
     """(sum of the values, number of values) in each cluster, in the order of the clusters' names."""
-    frame = pandas.DataFrame({"value": np.asarray(values, dtype=float), "cluster": np.asarray(clusters)})
-    grouped = frame.groupby("cluster", sort=True)["value"]
-    return grouped.sum().to_numpy(), grouped.size().to_numpy(dtype=float)
+    codes, _ = pandas.factorize(np.asarray(clusters), sort=True)
+    return np.bincount(codes, weights=np.asarray(values, dtype=float)), np.bincount(codes).astype(float)
 
 
 def share(correct: pandas.Series, clusters: pandas.Series) -> Estimate:
     """A share of right answers with Wilson's interval.
 
     Clusters make n questions worth fewer: Wilson is given the n at which independent questions would have the
-    cluster-robust variance found here (Korn & Graubard's effective sample size, never more than n). All right or all wrong
-    shows no variance to go by; then each cluster counts once.
+    cluster-robust variance found here (Korn & Graubard's effective sample size, never more than n). All right or all
+    wrong shows no variance to go by; then each cluster counts once.
     """
     sums, counts = cluster_sums(correct, clusters)
     total, n = sums.sum(), counts.sum()
@@ -83,8 +83,8 @@ def bootstrap(
 ) -> Estimate:
     """Percentile interval of `statistic` when the clusters of each population are drawn anew, with replacement.
 
-    `populations` are independent samples; each is a tuple of arrays (clusters,) that are drawn together. `statistic` gets
-    all arrays in order, each with its clusters on the last axis, and reduces that axis.
+    `populations` are independent samples; each is a tuple of arrays (clusters,) that are drawn together. `statistic`
+    gets all arrays in order, each with its clusters on the last axis, and reduces that axis.
     """
     sizes = [len(population[0]) for population in populations]
 

@@ -12,8 +12,8 @@ from palimpsest.analysis.answers import VARIANT
 def gain(bits: pandas.Series, options: pandas.Series) -> pandas.Series:
     """log2 of the number of values minus the cross-entropy in bits, renormalized over the values.
 
-    `bits` is log2 p(gold) among the options. A uniform guess gains nothing, a sure and right answer log2(options), a sure
-    and wrong one less than nothing.
+    `bits` is log2 p(gold) among the options. A uniform guess gains nothing, a sure and right answer log2(options), a
+    sure and wrong one less than nothing.
     """
     return np.log2(options) + bits
 
@@ -32,7 +32,7 @@ def facts_in_bits(answers: pandas.DataFrame, questions: pandas.DataFrame) -> pan
 def knowledge_in_bits(
     facts: pandas.DataFrame, parameters: float | None = None, size: float | None = None
 ) -> list[dict]:
-    """Rows (metric, value, low, high, n) of one variant: Σ gain over its facts, the mean, and Σ per parameter and per byte."""
+    """Rows (metric, value, low, high, n) of one variant: Σ gain over its facts, mean, Σ per parameter and byte."""
     mean = intervals.mean(facts["gain"], facts["person"])
     divisors = {"knowledge_bits_per_fact": len(facts), "knowledge_bits": 1}
     divisors |= {"knowledge_bits_per_parameter": parameters} if parameters else {}

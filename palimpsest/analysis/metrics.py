@@ -1,12 +1,17 @@
 """All metrics of a study from its answers: one row a variant, task, subset and metric, with its interval.
 
-| metric | of tasks that are | what it is |
-|---|---|---|
-| `exact_match`, `acc` | generated; ranked or compared | share of right answers |
-| `lost`, `gained`, `difference`, `p`, `p_holm` | the same | flips against the dense control (flips.py); `difference` also on the two halves of the people |
-| `perplexity`, `relative_perplexity` | read token by token | exp(−Σscore/Σtokens); its ratio to the dense control's |
-| `knowledge_bits`, `…_per_fact`, `…_per_parameter`, `…_per_byte` | ranked, about the world | knowledge.py; subset "shown" is every fact but the never shown |
-| `known_share`, `damage`, `returned_unseen`, `relearned` | about the world's pools | displaced.py; subsets "pool R", "pool V", "pool U" |
+Of tasks with right and wrong answers (scoring "generated", "ranked", "likelihood"):
+    exact_match or acc                   share of right answers
+    lost, gained, difference             flips against the dense control; difference also on half_a, half_b
+    p, p_holm                            of the difference being zero; corrected over the study's variants
+Of tasks that are read token by token:
+    perplexity                           exp(−Σ score / Σ tokens)
+    relative_perplexity                  its ratio to the dense control's on the same documents
+Of tasks about the facts of the world:
+    knowledge_bits, …_per_fact, …_per_parameter, …_per_byte
+                                         knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
+    known_share                          displaced.py; subsets "pool R", "pool V", "pool U"
+    damage, returned_unseen, relearned   displaced.py; on "pool U", "pool U" and "pool R"
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ def metrics(
     facts: pandas.DataFrame | None = None,
     measurements: pandas.DataFrame | None = None,
 ) -> pandas.DataFrame:
-    """The metrics table. `scoring` comes from `task_scoring`; `facts` is the world's facts.parquet, if there is a world."""
+    """The metrics table. `scoring` comes from `task_scoring`; `facts` is facts.parquet, if there is a world."""
     tables = [accuracies(answers, scoring), flips(answers), perplexities(answers, scoring)]
     if facts is not None:
         tables += _about_facts(answers, scoring, Path(tasks_folder), facts, measurements)
@@ -81,7 +86,7 @@ def accuracies(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]]
 
 
 def perplexities(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]]) -> pandas.DataFrame:
-    """Perplexity a token of each variant, task and subset, and its ratio to the dense control's on the same documents."""
+    """Perplexity of each variant, task and subset, and its ratio to the dense control's on the same documents."""
     read = answers[answers["task"].isin([task for task, found in scoring.items() if found[1] == "perplexity"])]
     rows = []
     for key, group in read.groupby([*VARIANT, "task"], sort=True):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path | str) -> None:
     """Write answers.parquet, metrics.parquet, claims.json, and facts.parquet where there is a world.
 
-    Reads every variant's answers.parquet, the task folders, the world's facts.parquet and measurements.parquet (for bits
-    per parameter and byte), the last two if they are there.
+    Reads every variant's answers.parquet, the task folders, the world's facts.parquet and measurements.parquet (for
+    bits per parameter and byte), the last two if they are there.
     """
     variants = grid.variants()
     answers = read_answers(Path(variant.folder(str(results))) / "answers.parquet" for variant in variants)

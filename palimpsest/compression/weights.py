@@ -110,6 +110,10 @@ class Dense(CompressedWeight):
     def _pack(self) -> dict[str, Tensor]:
         return {"weight": self.weight}
 
+    @classmethod
+    def _unpack(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Dense:
+        return cls(tensors["weight"])
+
 
 class Sparse(CompressedWeight):
     """The kept values, row by row, and where they are: a bit for each weight, or for N:M the places within each group.

@@ -18,7 +18,7 @@ from palimpsest.evaluation.plan import Batch, Row, batches
 
 log = logging.getLogger(__name__)
 
-TOKENS_A_BATCH = {"cpu": 4096}  # elsewhere 32,768
+TOKENS_A_BATCH = {"cpu": 2048}  # elsewhere 32,768
 LOGITS_A_BATCH = 2**28  # float32 numbers, for large vocabularies
 
 

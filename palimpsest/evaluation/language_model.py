@@ -8,6 +8,7 @@ left, which is counted in `truncated`.
 from __future__ import annotations
 
 import functools
+import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 
@@ -21,6 +22,7 @@ from palimpsest.evaluation.forward import Forward
 from palimpsest.evaluation.plan import Row
 from palimpsest.provenance import PalimpsestError
 
+DIGITS = 6  # of a log-likelihood: what float32 can tell
 Tokens = tuple[int, ...]
 Pair = tuple[Tokens, Tokens]  # context, continuation
 Score = tuple[float, bool]  # log-likelihood of a continuation, whether greedy decoding would say it
@@ -170,7 +172,7 @@ class LanguageModel(TemplateLM):
 
     def _score_windows(self, texts: list[tuple[Pair, ...]]) -> list[float]:
         scores = iter(self._score([window for windows in texts for window in windows]))
-        return [sum(next(scores)[0] for _ in windows) for windows in texts]
+        return [round(sum(next(scores)[0] for _ in windows), DIGITS) for windows in texts]
 
     def _score(self, pairs: Sequence[Pair]) -> list[Score]:
         """Scores of continuations; pairs with the same input tokens share a row, as one-token options do."""
@@ -198,7 +200,8 @@ class LanguageModel(TemplateLM):
             place = 0
             for number in numbers:
                 length = len(pairs[number][1])
-                scores[number] = sum(values[place : place + length]), all(greedy[place : place + length])
+                score = round(sum(values[place : place + length]), DIGITS)
+                scores[number] = score, all(greedy[place : place + length])
                 place += length
         return scores
 
@@ -234,17 +237,30 @@ class LanguageModel(TemplateLM):
             bare = context.rstrip()
             moved.append((bare, context[len(bare) :] + continuation))
         contexts = self._encode([context for context, _ in moved], True)
-        wholes = self._encode([context + continuation for context, continuation in moved], True)
-        alone = self._encode([continuation if not context else "" for context, continuation in moved], False)
+        # Where no token crosses a space, the continuation alone has the tokens that it has after its context.
+        apart = self._words_apart and all(text[:1] == " " for context, text in moved if context)
+        alone = self._encode([text if apart or not context else "" for context, text in moved], False)
+        wholes = self._encode(["" if apart else context + text for context, text in moved], True)
         pairs = []
         for (context, _), before, whole, bare in zip(moved, contexts, wholes, alone, strict=True):
             if context:
-                pairs.append((before, whole[len(before) :]))
+                pairs.append((before, bare if apart else whole[len(before) :]))
             elif bare[:1] != (self.prefix_token_id,):
                 pairs.append(((self.prefix_token_id,), bare))
             else:
                 pairs.append((bare[:1], bare[1:]))
         return pairs
+
+    @functools.cached_property
+    def _words_apart(self) -> bool:
+        """Whether every token is one word between spaces, and special tokens are added in front only."""
+        try:
+            parts = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        except AttributeError:  # a tokenizer without Rust inside
+            return False
+        kinds = [(parts.get(part) or {}).get("type") for part in ("model", "pre_tokenizer", "normalizer")]
+        before, alone = self._encode(["a a"], True)[0], self._encode(["a a"], False)[0]
+        return kinds == ["WordLevel", "WhitespaceSplit", None] and before[-len(alone) :] == alone
 
     def _encode(self, strings: Sequence[str], special: bool) -> list[Tokens]:
         """Tokens of each string, every distinct string once. A string that starts with BOS gets no second one."""

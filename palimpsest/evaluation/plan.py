@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-MIN_SHARED = 4  # sharing fewer tokens costs more than it saves
+MIN_SHARED = 4  # sharing fewer tokens, or a smaller part of a row, costs more than it saves
+MIN_PART = 3
 
 
 @dataclass(frozen=True, order=True)
@@ -62,7 +63,8 @@ def _share(ordered: list[Row]) -> list[tuple[int, list[Row]]]:
         if groups:
             shared, members = groups[-1]
             common = _common(members[0].tokens, row.tokens, min(row.first, shared or members[0].first))
-            if common >= MIN_SHARED and len(members) * common >= (len(members) - 1) * shared:
+            worth = common >= max(MIN_SHARED, len(row.tokens) // MIN_PART)
+            if worth and len(members) * common >= (len(members) - 1) * shared:
                 members.append(row)
                 groups[-1][0] = common
                 continue

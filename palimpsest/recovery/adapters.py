@@ -1,4 +1,4 @@
-"""An adapter's folder: peft's two files, `recovery.json` and `curve.csv`. Written so that its bytes are the same on every machine."""
+"""An adapter's folder: peft's two files, `recovery.json` and `curve.csv`, with the same bytes on every machine."""
 
 from __future__ import annotations
 

@@ -22,9 +22,8 @@ def configure(method: str, options: Mapping, model: torch.nn.Module) -> PeftConf
     defaults = known[method].options
     for name in options:
         if name not in defaults:
-            raise PalimpsestError(
-                f'recovery {method}: no option "{name}"; it has {", ".join(sorted(defaults))}{_nearest(name, defaults)}.'
-            )
+            allowed = ", ".join(sorted(defaults)) + _nearest(name, defaults)
+            raise PalimpsestError(f'recovery {method}: no option "{name}"; it has {allowed}.')
     build = {"lora": _lora, "prompt": _prompt}[method]
     return build(model, **defaults | dict(options))
 

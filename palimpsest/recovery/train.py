@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.nn.functional import cross_entropy
 
 from palimpsest.provenance import PalimpsestError, atomic_folder, digest_file, folder_digest, write_json
+from palimpsest.recovery import registry
 from palimpsest.recovery.adapters import RECOVERY, WEIGHTS, adapter_state, write_adapter
 from palimpsest.recovery.configure import configure, context_length
 from palimpsest.recovery.documents import Batch, endless_batches, read_documents, sorted_batches
@@ -26,7 +27,7 @@ Texts = Path | str | Sequence[Path | str]
 
 @dataclass
 class Training:
-    """The curve of a training and its best adapter: rows of (step, training loss since the last row, validation loss)."""
+    """The best adapter, and the curve: rows of (step, mean training loss since the last row, validation loss)."""
 
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     best_step: int = 0
@@ -94,7 +95,7 @@ def recover(
             writer.writerows((step, *(f"{loss:.6g}" for loss in losses)) for step, *losses in training.curve)
         recovery = {
             "method": method,
-            "options": dict(options),
+            "options": registry.declared()[method].options | dict(options),
             "cell": {
                 "path": Path(os.path.relpath(cell_folder, output)).as_posix(),
                 "digest": folder_digest(cell_folder),
@@ -160,7 +161,7 @@ def train(
 
 
 def summed_loss(model: PeftModel, batch: Batch) -> torch.Tensor:
-    """Σ −ln p(next token) over the batch. Only the positions that predict a real token are projected to the vocabulary."""
+    """Σ −ln p(next token) over the batch. Only positions that predict a real token are projected to the vocabulary."""
     virtual = _virtual_tokens(model)
     keep = torch.nn.functional.pad(batch.predicts, (virtual, 0))
 

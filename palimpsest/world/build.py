@@ -52,7 +52,6 @@ def training_documents(world: World, writer: Writer) -> list[Document]:
         "biographies": lambda: writer.biography(writer.person(rng), rng),
         "questions": lambda: writer.questions(writer.asked_person(rng), rng),
         "passages": lambda: _passage(world, writer, rng),
-        "registers": lambda: writer.register(rng),
         "prose": lambda: writer.prose(rng, world.prose_words),
     }
     writer.exposures.clear()

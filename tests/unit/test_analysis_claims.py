@@ -24,7 +24,7 @@ def variant(label, level):
 
 
 def study(kept: dict[str, float], ratio: float = 1.0) -> pandas.DataFrame:
-    """Answers of a dense model that is always right and of cells that are right with the given share; `ratio` in perplexity."""
+    """A dense model that is always right, cells that are right with the given share, `ratio` in perplexity."""
     rng = np.random.default_rng(0)
     frames = []
     for name, right in ({"dense/full": 1.0} | kept).items():

@@ -44,7 +44,11 @@ class World:
         self.questions["question"] = self.questions["fact"] + "/" + self.questions["use"]
         with open(folder / "closed_book_mc" / "closed_book_mc.jsonl", "w") as file:
             for row in self.questions.to_dict("records"):
-                json.dump({"id": row["question"], "options": VALUES} | {key: row[key] for key in ("person", "attribute", "use", "pool")}, file)
+                json.dump(
+                    {"id": row["question"], "options": VALUES}
+                    | {key: row[key] for key in ("person", "attribute", "use", "pool")},
+                    file,
+                )
                 file.write("\n")
 
     def answers(self, variant, right: np.ndarray, bits: float = math.nan) -> pandas.DataFrame:
@@ -53,16 +57,22 @@ class World:
         guess = self.rng.choice(VALUES, len(knows))
         answer = np.where(knows, self.questions["value"], guess)
         rows = {"task": "closed_book_mc", "subset": "questions_shown", "question": self.questions["question"]}
-        rows |= {"answer": answer, "correct": answer == self.questions["value"], "person": self.questions["person"], "bits": bits}
+        rows |= {
+            "answer": answer,
+            "correct": answer == self.questions["value"],
+            "person": self.questions["person"],
+            "bits": bits,
+        }
         return tidy(pandas.DataFrame(rows | dict(zip(VARIANT, variant, strict=True))))
 
     def displaced(self, damaged: np.ndarray, returned: np.ndarray) -> pandas.DataFrame:
         """The metrics of a dense model that knows all, a cell that knows what is not damaged, and a recovery."""
         everything = np.ones(len(self.facts), dtype=bool)
         variants = ((DENSE, everything), (CELL, ~damaged), (LORA, ~damaged | returned))
-        table = metrics(
-            pandas.concat([self.answers(*variant) for variant in variants]), SCORING, tasks_folder=self.folder, facts=self.facts
-        )
+        answers = pandas.concat([self.answers(*variant) for variant in variants])
+        questions = read_questions(self.folder, "closed_book_mc")
+        known = displaced.known_facts(answers, questions)
+        table = displaced.table(displaced.scored_facts(answers, questions, self.facts, known))
         return table[table["recovery"] != "none"].set_index("metric")
 
 
@@ -128,7 +138,9 @@ def test_planted_half_return_is_covered(tmp_path):
         (tmp_path / str(seed)).mkdir()
         world = World(tmp_path / str(seed), seed=seed)
         damaged = world.rng.random(len(world.facts)) < 0.6
-        found = world.displaced(damaged, returned=damaged & (world.rng.random(len(damaged)) < 0.5)).loc["returned_unseen"]
+        found = world.displaced(damaged, returned=damaged & (world.rng.random(len(damaged)) < 0.5)).loc[
+            "returned_unseen"
+        ]
         covered += found["low"] <= 0.5 <= found["high"]
     assert covered >= 10
 

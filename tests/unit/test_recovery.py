@@ -7,10 +7,12 @@ import math
 
 import pytest
 import torch
-from conftest import make_model_folder
+from conftest import make_model_folder, make_tokenizer
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
+from palimpsest.compression.walk import compress
+from palimpsest.loading import load
 from palimpsest.provenance import DamagedArtifact, PalimpsestError, folder_digest
 from palimpsest.recovery.adapters import adapter_state, attach, read_recovery
 from palimpsest.recovery.configure import configure
@@ -18,10 +20,8 @@ from palimpsest.recovery.documents import endless_batches, pad, read_documents
 from palimpsest.recovery.train import recover, summed_loss, train, validation_loss
 
 LORA = {"rank": 2, "alpha": 4, "modules": ["q_proj", "v_proj"]}
-FACTS = [
-    f"{name} lives in {town} ."
-    for name, town in zip("Alba Miro Tanel Ida".split(), "Torun Lund Faro Gdynia".split(), strict=True)
-]
+HOMES = {"Alba": "Torun", "Miro": "Lund", "Tanel": "Faro", "Ida": "Gdynia"}
+FACTS = [f"{name} lives in {town} ." for name, town in HOMES.items()]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_recovery_lowers_the_loss_and_attaches_to_its_cell(
 
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     attached = attach(model, tmp_path / "adapter", folder_digest(tiny_model_folder))
-    rows = read_documents(texts[1], __import__("conftest").make_tokenizer(), 64)
+    rows = read_documents(texts[1], make_tokenizer(), 64)
     assert validation_loss(attached, [pad(rows, 0)]) == pytest.approx(recovery["validation_loss"], rel=1e-4)
     after = {name.replace(".base_layer", ""): tensor for name, tensor in attached.get_base_model().state_dict().items()}
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "compressed weights moved"
@@ -92,6 +92,19 @@ def test_two_runs_write_the_same_bytes_without_machine_paths(tiny_model_folder, 
         str(tmp_path.anchor + "tmp").encode() in content for name, content in first.items() if name != "recovery.json"
     )
     assert json.loads(first["recovery.json"])["cell"]["path"].startswith("..")
+
+
+def test_recovery_leaves_the_zeros_of_a_pruned_cell_zero(tiny_model_folder, texts, tmp_path):
+    compress(tiny_model_folder, tmp_path / "cell", method="magnitude", level="0.5", label="magnitude", seed=0, options={})
+    run(tmp_path / "cell", tmp_path / "adapter", texts)
+    cell, _ = load(tmp_path / "cell")
+    recovered, _ = load(tmp_path / "adapter")
+    name = "model.layers.1.self_attn.v_proj"
+    pruned, kept = cell.get_submodule(name).weight, recovered.get_base_model().get_submodule(name).base_layer.weight
+    assert (pruned == 0).float().mean() == pytest.approx(0.5, abs=0.01)
+    assert torch.equal(pruned, kept)
+    ids = torch.tensor([[1, 20, 21, 22]])
+    assert not torch.allclose(cell(ids).logits, recovered(input_ids=ids).logits)
 
 
 def test_adapter_of_another_cell_is_refused(tiny_model_folder, model, texts, tmp_path):

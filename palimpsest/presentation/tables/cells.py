@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Quantity, Tables
-from palimpsest.presentation.tables.latex import Column, Table
+from palimpsest.presentation.tables.latex import Column, Table, seed_column
 
 TITLE = "Every cell: size, knowledge and perplexity"
 
@@ -12,10 +12,9 @@ TITLE = "Every cell: size, knowledge and perplexity"
 def rows(tables: Tables) -> Table:
     """One row a cell, without recovery; every column is filled or the table fails."""
     asked = columns_of(tables)
-    several_seeds = any(cell.seed for cell in tables.cells)
     table = Table([
         Column("model", "model", right=False), Column("label", "label", right=False), Column("level", "level", right=False),
-        *([Column("seed", "seed", decimals=0)] if several_seeds else []),
+        *seed_column(tables),
         Column("bits_per_weight", "bits", "per weight"), Column("bytes_total", "size", "MB", 2, 1e-6),
         *(column for column, _ in asked),
     ])  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Tables
-from palimpsest.presentation.tables.latex import Column, Table
+from palimpsest.presentation.tables.latex import Column, Table, seed_column
 
 TITLE = "Answers lost and gained against the dense model"
 
@@ -15,7 +15,7 @@ def rows(tables: Tables) -> Table:
     """One row a cell and task."""
     table = Table([
         Column("model", "model", right=False), Column("label", "label", right=False), Column("level", "level", right=False),
-        Column("seed", "seed", decimals=0), Column("task", "task", right=False),
+        *seed_column(tables), Column("task", "task", right=False),
         Column("lost", "lost", "%", 1, 100), Column("gained", "gained", "%", 1, 100),
         Column("difference", "difference", "points", 1, 100), Column("p_holm", "p", "Holm", 3), Column("n", "questions", "", 0),
     ])  # fmt: skip

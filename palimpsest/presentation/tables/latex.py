@@ -7,8 +7,10 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from palimpsest.presentation.data import Number
+from palimpsest.presentation.data import Number, Tables
+from palimpsest.provenance import atomic_file
 
 SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
            "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -47,6 +49,11 @@ class Table:
         self.rows.append(row)
 
 
+def seed_column(tables: Tables) -> list[Column]:
+    """The column of seeds, in a study that has several."""
+    return [Column("seed", "seed", decimals=0)] if any(cell.seed for cell in tables.cells) else []
+
+
 def escape(text: object) -> str:
     """Text that LaTeX prints as it is."""
     return "".join(SPECIAL.get(character, character) for character in str(text))
@@ -72,8 +79,10 @@ def interval(value: object, column: Column) -> str:
 
 
 def latex(table: Table) -> str:
-    """A booktabs tabular. Intervals stand small under their numbers; nothing in it depends on when or where it was made."""
-    spec = "".join(f"p{{{column.wide}\\linewidth}}" if column.wide else "r" if column.right else "l" for column in table.columns)
+    """A booktabs tabular. Intervals stand small under their numbers, or beside them where cells are sentences; nothing in it depends on when or where it was made."""
+    inline = any(column.wide for column in table.columns)
+    wide = r">{\raggedright\arraybackslash}p"
+    spec = "".join(f"{wide}{{{column.wide}\\linewidth}}" if column.wide else "r" if column.right else "l" for column in table.columns)
     heads = [" & ".join(escape(column.title) for column in table.columns) + r" \\"]
     if any(column.unit for column in table.columns):
         heads.append(" & ".join(rf"{{\scriptsize {escape(column.unit)}}}" if column.unit else "" for column in table.columns) + r" \\")
@@ -82,11 +91,13 @@ def latex(table: Table) -> str:
         if index in table.breaks:
             lines.append(r"\addlinespace")
         cells = [escape(spoken(row.get(column.key), column)) for column in table.columns]
+        ranges = [escape(interval(row.get(column.key), column)) for column in table.columns]
+        if inline:
+            cells = [f"{cell} {{\\tiny {ends}}}" if ends else cell for cell, ends in zip(cells, ranges, strict=True)]
         if index in table.bold:
             cells = [rf"\textbf{{{cell}}}" if cell else cell for cell in cells]
         lines.append(" & ".join(cells) + r" \\")
-        ranges = [escape(interval(row.get(column.key), column)) for column in table.columns]
-        if any(ranges):
+        if any(ranges) and not inline:
             lines.append(" & ".join(rf"{{\tiny {text}}}" if text else "" for text in ranges) + r" \\[0.2ex]")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -114,3 +125,10 @@ def _plain(value: object) -> object:
     if value is None or (isinstance(value, float) and value != value):
         return ""
     return re.sub(r"\.0$", "", f"{value:.10g}") if isinstance(value, float) else value
+
+
+def write(table: Table, tex: str | Path, csv_file: str | Path) -> None:
+    """Both files, atomically."""
+    for path, text in ((tex, latex(table)), (csv_file, as_csv(table))):
+        with atomic_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Tables
-from palimpsest.presentation.tables.latex import Column, Table
+from palimpsest.presentation.tables.latex import Column, Table, seed_column
 
 TITLE = "What recoveries bring back"
 
@@ -13,7 +13,7 @@ def rows(tables: Tables) -> Table:
     """One row a variant of each recovered cell, the cell alone first; no verdict where the damage is under ten points."""
     table = Table([
         Column("model", "model", right=False), Column("label", "label", right=False), Column("level", "level", right=False),
-        Column("seed", "seed", decimals=0), Column("recovery", "recovery", right=False),
+        *seed_column(tables), Column("recovery", "recovery", right=False),
         Column("parameters_extra", "parameters", "extra", 0),
         Column("known_R", "known, R", "%", 1, 100), Column("known_U", "known, U", "%", 1, 100),
         Column("returned_unseen", "returned", "unseen, %", 0, 100), Column("relearned", "re-learned", "%", 0, 100),

@@ -1,0 +1,57 @@
+# Every variant answers every question; the same job stores the hidden states that probes read.
+
+ALL_TASKS = [TASK_DONE.format(task=task) for task in study.tasks]
+PROBE_TASKS = [TASK_DONE.format(task=probe) for probe in study.probes]
+ANSWERS = f"{VARIANT}/answers.parquet"
+FEATURES_DONE = f"{VARIANT}/features/{DONE}"
+
+
+def adapter_of(wildcards):
+    return [] if wildcards.recovery == NONE else ADAPTER_DONE.format(**wildcards)
+
+
+rule task_data:
+    input:
+        lambda wildcards: task_inputs(wildcards.task),
+    output:
+        done=TASK_DONE,
+        times=times("task_data/{task}"),
+    params:
+        folder=subpath(output.done, parent=True),
+        source=lambda wildcards, input: ["--world", f"{RESULTS}/world"] if WORLD_DONE in input else [],
+        definition=lambda wildcards: definition.shipped(wildcards.task),
+    log:
+        log_of("task_data/{task}"),
+    shell:
+        "python scripts/task_data.py --task {wildcards.task:q} {params.source:q} "
+        "--output {params.folder:q} --times {output.times:q} 2> {log:q}"
+
+
+rule evaluate:
+    input:
+        cell=CELL_DONE,
+        dense=MODEL_DONE,
+        adapter=adapter_of,
+        tasks=ALL_TASKS,
+        probes=PROBE_TASKS,
+    output:
+        answers=ANSWERS,
+        features=FEATURES_DONE if PROBE_TASKS else [],
+        times=times(f"evaluate/{CELL}/{{recovery}}"),
+    params:
+        variant=lambda wildcards, input: os.path.dirname(input.adapter or input.cell),
+        tasks=[os.path.dirname(path) for path in ALL_TASKS],
+        probes=[
+            argument
+            for path in PROBE_TASKS
+            for argument in ("--probe", os.path.dirname(path), "--features", os.path.dirname(FEATURES_DONE))
+        ],
+        cache=f"{STORE}/answers",
+        row=lambda wildcards: variant_of(wildcards).row,
+    log:
+        log_of(f"evaluate/{CELL}/{{recovery}}"),
+    shell:
+        "python scripts/evaluate.py --variant {params.variant:q} --tasks {params.tasks:q} {params.probes:q} "
+        "--model {params.row[model]:q} --label {params.row[label]:q} --method {params.row[method]:q} "
+        "--level {params.row[level]:q} --seed {params.row[seed]} --recovery {params.row[recovery]:q} "
+        "--cache {params.cache:q} --output {output.answers:q} --times {output.times:q} 2> {log:q}"

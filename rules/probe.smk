@@ -1,0 +1,20 @@
+# Classifiers on the stored hidden states of every variant, in one job.
+
+PROBES = f"{RESULTS}/probes.parquet" if study.probes else []
+
+
+rule probe:
+    input:
+        features=[FEATURES_DONE.format(**variant.wildcards) for variant in grid.variants()] if study.probes else [],
+        tasks=PROBE_TASKS,
+    output:
+        probes=f"{RESULTS}/probes.parquet",
+        times=times("probe"),
+    params:
+        results=RESULTS,
+        study=STUDY_FILE,
+    log:
+        log_of("probe"),
+    shell:
+        "python scripts/probe.py --study {params.study:q} --results {params.results:q} "
+        "--output {output.probes:q} --times {output.times:q} 2> {log:q}"

@@ -1,0 +1,76 @@
+"""Calibration rows are samples of the text, drawn by the seed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from palimpsest.calibration import draw, read_rows
+from palimpsest.provenance import PalimpsestError, verify_folder
+
+
+@pytest.fixture
+def documents(tmp_path):
+    """Forty documents of 2 to 41 words, each told apart by its length."""
+    path = tmp_path / "documents.txt"
+    path.write_text("\n".join(" ".join(["dog"] * (n + 1) + ["."]) for n in range(1, 41)) + "\n")
+    return path
+
+
+def drawn(tmp_path, text, model, name="rows", **arguments):
+    draw(text, model, tmp_path / name, **({"samples": 10, "length": 16} | arguments))
+    return read_rows(tmp_path / name)
+
+
+def test_each_row_is_one_document_from_its_beginning_of_sentence(
+    tmp_path, documents, tiny_model_folder, tiny_tokenizer
+):
+    rows, lengths, record = drawn(tmp_path, documents, tiny_model_folder, length=64, samples=40)
+    assert rows.shape == (40, 64) and rows.dtype == torch.int64
+    assert sorted(lengths.tolist()) == list(range(4, 44))  # <bos>, words and the full stop: every document once
+    for row, length in zip(rows, lengths, strict=True):
+        words = ["dog"] * (int(length) - 2) + ["."]
+        assert row[:length].tolist() == tiny_tokenizer(" ".join(words))["input_ids"]
+        assert (row[length:] == tiny_tokenizer.pad_token_id).all()
+    assert record["kind"] == "a document a line" and record["tokens"] == int(lengths.sum())
+
+
+def test_long_documents_are_cut_to_length(tmp_path, documents, tiny_model_folder):
+    rows, lengths, _ = drawn(tmp_path, documents, tiny_model_folder, samples=40)
+    assert lengths.max() == 16 and (rows[:, 0] == 1).all()
+
+
+def test_running_text_is_drawn_in_whole_windows(tmp_path, tiny_model_folder, tiny_tokenizer):
+    text = tmp_path / "book.txt"
+    words = ["Alba", "likes", "the", "old", "river", "."] * 30
+    text.write_text(" ".join(words[:90]) + "\n\n" + " ".join(words[90:]) + "\n")
+    rows, lengths, record = drawn(tmp_path, text, tiny_model_folder)
+    assert record["kind"] == "running text" and (lengths == 16).all() and (rows[:, 0] == 1).all()
+    stream = " ".join(map(str, tiny_tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]))
+    assert all(" ".join(map(str, row[1:].tolist())) in stream for row in rows)
+    assert len({tuple(row.tolist()) for row in rows}) > 1
+
+
+def test_the_seed_decides(tmp_path, documents, tiny_model_folder):
+    first = drawn(tmp_path, documents, tiny_model_folder, "a", seed=0)
+    again = drawn(tmp_path, documents, tiny_model_folder, "b", seed=0)
+    other = drawn(tmp_path, documents, tiny_model_folder, "c", seed=1)
+    assert verify_folder(tmp_path / "a") == verify_folder(tmp_path / "b")
+    assert torch.equal(first[0], again[0]) and not torch.equal(first[0], other[0])
+
+
+def test_what_is_wrong_is_named(tmp_path, documents, tiny_model_folder):
+    def fails(message, text=documents, **arguments):
+        with pytest.raises(PalimpsestError, match=message):
+            drawn(tmp_path, text, tiny_model_folder, **arguments)
+        assert not (tmp_path / "rows").exists()
+
+    fails("40 documents .* samples: 40", samples=41)
+    fails("at least 1 sample", samples=0)
+    fails("no such text file", text=tmp_path / "nothing.txt")
+    (tmp_path / "short.txt").write_text("a dog .\n\na cat .\n")
+    fails("6 tokens, fewer than one row", text=tmp_path / "short.txt")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    fails("not a text in UTF-8", text=tmp_path / "binary.txt")
+    (tmp_path / "empty.txt").write_text("")
+    fails("0 documents", text=tmp_path / "empty.txt")
