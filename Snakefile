@@ -27,7 +27,12 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        [ANSWERS.format(**v.wildcards) for v in grid.variants()],
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/paper.tex",
+        f"{RESULTS}/claims.json",
+        f"{RESULTS}/answers.parquet",
+        rules.tables.output.tables,
+        FIGURES,
 
 
 rule cells:

@@ -84,6 +84,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         files = sorted(file for file in temporary.rglob("*") if file.is_file())
         write_json(temporary / DIGESTS, {file.relative_to(temporary).as_posix(): digest_file(file) for file in files})
         for file in files:
+            os.chmod(file, 0o644)  # safetensors writes its files readable by their owner alone
             _sync(file)
         os.chmod(temporary, 0o755)
         _replace_folder(temporary, path)

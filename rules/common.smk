@@ -18,7 +18,7 @@ from palimpsest import settings
 from palimpsest.evaluation import definition
 from palimpsest.grid import NONE, WILDCARDS, Grid
 from palimpsest.presentation import names
-from palimpsest.provenance import PalimpsestError
+from palimpsest.provenance import PalimpsestError, digest_file
 from palimpsest.recovery import registry as recovery_registry
 from palimpsest.sources.folder import find
 
@@ -103,10 +103,23 @@ def log_of(path):
     return f"{RESULTS}/logs/{path}.log"
 
 
+def finish():
+    """What follows a run: where the time went, and Snakemake's own report of the study if it is out of date."""
+    if not os.path.exists(f"{RESULTS}/report.html"):
+        return
+    from palimpsest.presentation import times as clocks
+
+    rows = clocks.collect(f"{RESULTS}/times")
+    clocks.write_csv(rows, f"{RESULTS}/times.csv")
+    clocks.print_table(rows)
+    page = f"{RESULTS}/workflow-report.html"
+    if not os.path.exists(page) or os.path.getmtime(page) < os.path.getmtime(f"{RESULTS}/report.html"):
+        command = [sys.executable, "-m", "snakemake", "--configfile", STUDY_FILE, "--report", page, "--nolock", "--quiet", "all"]
+        subprocess.run(command, check=True, cwd=workflow.basedir)
+    print(f"{RESULTS}/report.html")
+
+
 try:
     check_sources()
 except PalimpsestError as error:
     raise WorkflowError(f"\n{STUDY_FILE}: {error}") from None
-
-def finish():
-    pass

@@ -1,1 +1,114 @@
+# From answers to metrics, claims, figures, tables, the report and the paper. All of it reads the study's tables only.
 
+TABLES = names.table_names(study)
+FIGURE_NAMES = names.figure_names(study)
+FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURE_NAMES, kind=["pdf", "png"])
+VARIANTS = grid.variants()
+# The clocks of every job before this stage, which the time figure and table sum up.
+CLOCKS = [times(f"evaluate/{variant.id}") for variant in VARIANTS] + [times("measure"), times("analyse")]
+
+
+rule analyse:
+    input:
+        answers=[ANSWERS.format(**variant.wildcards) for variant in VARIANTS],
+        measurements=f"{RESULTS}/measurements.parquet",
+        tasks=ALL_TASKS,
+        world=[WORLD_DONE] if study.world else [],
+        claims="reports/claims.yaml",
+    output:
+        answers=f"{RESULTS}/answers.parquet",
+        metrics=f"{RESULTS}/metrics.parquet",
+        claims=f"{RESULTS}/claims.json",
+        facts=[f"{RESULTS}/facts.parquet"] if study.world else [],
+        times=times("analyse"),
+    params:
+        results=RESULTS,
+        study=STUDY_FILE,
+        variants=[variant.id for variant in VARIANTS],
+    log:
+        log_of("analyse"),
+    shell:
+        "python scripts/analyse.py --study {params.study:q} --results {params.results:q} "
+        "--claims {input.claims:q} --times {output.times:q} 2> {log:q}"
+
+
+rule figure:
+    input:
+        lambda wildcards: [f"{RESULTS}/{file}" for file in names.figure_inputs(wildcards.figure)],
+        clocks=lambda wildcards: CLOCKS if wildcards.figure == "time" else [],
+    output:
+        pdf=f"{RESULTS}/figures/{{figure}}.pdf",
+        png=report(
+            f"{RESULTS}/figures/{{figure}}.png",
+            caption="../reports/captions/{figure}.rst",
+            category=lambda wildcards: names.figure_category(wildcards.figure),
+            labels={"figure": "{figure}", "study": study.name},
+        ),
+        times=times("figure/{figure}"),
+    params:
+        results=RESULTS,
+        source=lambda wildcards: names.figure_source(wildcards.figure),
+    wildcard_constraints:
+        figure="|".join(names.FIGURES),
+    log:
+        log_of("figure/{figure}"),
+    shell:
+        "python scripts/figure.py --name {wildcards.figure:q} --tables {params.results:q} "
+        "--output {output.pdf:q} {output.png:q} --times {output.times:q} 2> {log:q}"
+
+
+rule tables:
+    input:
+        metrics=f"{RESULTS}/metrics.parquet",
+        measurements=f"{RESULTS}/measurements.parquet",
+        claims=f"{RESULTS}/claims.json",
+        clocks=CLOCKS,
+    output:
+        tables=expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=TABLES, kind=["tex", "csv"]),
+        times=times("tables"),
+    params:
+        results=RESULTS,
+        folder=f"{RESULTS}/tables",
+        names=TABLES,
+        cells=[cell.id for cell in grid.cells()],
+    log:
+        log_of("tables"),
+    shell:
+        "python scripts/table.py --name {params.names:q} --tables {params.results:q} --output {params.folder:q} "
+        "--expect {params.cells:q} --times {output.times:q} 2> {log:q}"
+
+
+rule page:
+    input:
+        rules.tables.output.tables,
+        FIGURES,
+        PROBES,
+    output:
+        html=report(f"{RESULTS}/report.html", category="The study's own report", labels={"study": study.name}),
+        times=times("report"),
+    params:
+        results=RESULTS,
+        source=digest_file("reports/report.html.j2"),
+    log:
+        log_of("report"),
+    shell:
+        "python scripts/report.py --tables {params.results:q} --output {output.html:q} --times {output.times:q} 2> {log:q}"
+
+
+rule paper:
+    # paper.pdf where pdflatex is installed, paper.tex in any case.
+    input:
+        rules.tables.output.tables,
+        FIGURES,
+    output:
+        paper=f"{RESULTS}/paper.pdf" if shutil.which("pdflatex") else [],
+        tex=f"{RESULTS}/paper.tex",
+        times=times("paper"),
+    params:
+        results=RESULTS,
+        source=digest_file("reports/paper.tex"),
+    log:
+        log_of("paper"),
+    shell:
+        "python scripts/paper.py --tables {params.results:q} --output {output.tex:q} {output.paper:q} "
+        "--times {output.times:q} 2> {log:q}"

@@ -1,4 +1,4 @@
-"""Draw one figure: python scripts/figure.py --name accuracy --tables results/embedded --output accuracy.pdf accuracy.png"""
+"""Draw one figure: python scripts/figure.py --name accuracy --tables results/embedded --output accuracy.pdf …"""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Draw a figure from a study's tables.")
     parser.add_argument("--name", required=True, choices=list(names.FIGURES), help="which figure")
     parser.add_argument("--tables", required=True, metavar="FOLDER", help="the study's results, e.g. results/embedded")
-    parser.add_argument("--output", required=True, nargs="+", metavar="FILE", help="where it goes: .pdf, .png or .svg, one or more")
+    parser.add_argument(
+        "--output", required=True, nargs="+", metavar="FILE", help="where it goes: .pdf, .png or .svg, one or more"
+    )
     return parser
 
 

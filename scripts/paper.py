@@ -1,4 +1,4 @@
-"""Write the paper: python scripts/paper.py --tables results/embedded --output results/embedded/paper.tex results/embedded/paper.pdf"""
+"""Write the paper: python scripts/paper.py --tables results/embedded --output results/embedded/paper.tex …/paper.pdf"""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from palimpsest import job
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Write the study as a paper in LaTeX and, asked for a .pdf too, typeset it.")
+    parser = argparse.ArgumentParser(
+        description="Write the study as a paper in LaTeX and, asked for a .pdf too, typeset it."
+    )
     parser.add_argument("--tables", required=True, metavar="FOLDER", help="the study's results, e.g. results/embedded")
     parser.add_argument("--figures", metavar="FOLDER", help="the drawn figures (default: figures/ in the results)")
-    parser.add_argument("--output", required=True, nargs="+", metavar="FILE", help="paper.tex, and paper.pdf where pdflatex is there")
+    parser.add_argument(
+        "--output", required=True, nargs="+", metavar="FILE", help="paper.tex, and paper.pdf where pdflatex is there"
+    )
     return parser
 
 

@@ -71,6 +71,12 @@ def tiny_tokenizer():
 
 
 @pytest.fixture(scope="session")
+def make_tiny_model():
+    """`make_model_folder(folder, seed=0, **changes)`, for tests that want another random Llama than the shared one."""
+    return make_model_folder
+
+
+@pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory) -> Path:
     """The dense folder of a random Llama: hidden 32, 2 layers, 4 heads (2 of keys and values), vocabulary of words."""
     return make_model_folder(tmp_path_factory.mktemp("models") / "tiny")

@@ -147,13 +147,13 @@ def _read(file: Path, node: ast.FunctionDef, call: ast.Call) -> Declaration:
         }
     except (ValueError, IndexError):
         raise PalimpsestError(
-            f"{file}:{node.lineno}: what @method says, and the defaults of the options, must be literals: they are "
+            f"{file}:{call.lineno}: what @method says, and the defaults of the options, must be literals: they are "
             'read without running the module. Write e.g. @method("wanda", family="pruning", needs=("input_norms",)).'
         ) from None
     family = given.get("family", "")
     for value, allowed in ((family, LEVELS), *((need, STATISTICS) for need in given.get("needs", ()))):
         if value not in allowed:
-            raise PalimpsestError(f"{file}:{node.lineno}: {name}: {value!r} is none of {', '.join(allowed)}.")
+            raise PalimpsestError(f"{file}:{call.lineno}: {name}: {value!r} is none of {', '.join(allowed)}.")
     return Declaration(
         name=name,
         family=family,

@@ -88,7 +88,7 @@ class Forward:
                 mask = torch.cat([mask, mask.new_ones(len(active), 1)], 1)
                 extra = {"attention_mask": mask.long(), "position_ids": positions[:, None]}
             every = (torch.arange(len(active), device=self.device), 0)
-            logits = self._call(self.inside, tokens[:, None], every, past_key_values=cache, use_cache=True, **extra)[0]
+            logits = self.call(self.inside, tokens[:, None], every, past_key_values=cache, use_cache=True, **extra)[0]
             positions = positions + 1
         return {row.tokens: answer for row, answer in zip(batch.rows, answers, strict=True)}
 
@@ -120,15 +120,15 @@ class Forward:
         ]
         where = tuple(torch.tensor(wanted, device=self.device).T)
         if not batch.shared:
-            return self._call(self.model, padded, where, use_cache=cache)
+            return self.call(self.model, padded, where, use_cache=cache)
         prefixes = {row.tokens[: batch.shared]: None for row in batch.rows}
         prefixes = {prefix: number for number, prefix in enumerate(prefixes)}
         none = (torch.tensor([], dtype=torch.long, device=self.device),) * 2
-        _, past = self._call(self.model, torch.tensor(list(prefixes), device=self.device), none, use_cache=True)
+        _, past = self.call(self.model, torch.tensor(list(prefixes), device=self.device), none, use_cache=True)
         _select(past, torch.tensor([prefixes[row.tokens[: batch.shared]] for row in batch.rows], device=self.device))
-        return self._call(self.inside, padded, where, past_key_values=past, use_cache=True)
+        return self.call(self.inside, padded, where, past_key_values=past, use_cache=True)
 
-    def _call(self, model, tokens: Tensor, where: tuple, **arguments) -> tuple[Tensor, object]:
+    def call(self, model, tokens: Tensor, where: tuple, **arguments) -> tuple[Tensor, object]:
         """One forward pass; logits only at `where` = (rows, positions within `tokens`)."""
         self.passes += 1
         length = tokens.shape[1]

@@ -71,11 +71,17 @@ class Tables:
         try:
             table = pandas.read_parquet(path)
         except (OSError, ValueError) as error:
-            raise PalimpsestError(f"{path}: not a Parquet table ({error}). Delete it and run the study again.") from None
+            raise PalimpsestError(
+                f"{path}: not a Parquet table ({error}). Delete it and run the study again."
+            ) from None
         if missing := [column for column in columns if column not in table]:
             raise PalimpsestError(f"{path}: it has no column {', '.join(missing)}; it has {', '.join(table.columns)}.")
         # Tables may name a seed 0 or s0.
-        return table.assign(seed=table["seed"].astype(str).str.removeprefix("s").astype(int)) if "seed" in columns else table
+        return (
+            table.assign(seed=table["seed"].astype(str).str.removeprefix("s").astype(int))
+            if "seed" in columns
+            else table
+        )
 
     @cached_property
     def metrics(self) -> pandas.DataFrame:
@@ -87,7 +93,7 @@ class Tables:
 
     @cached_property
     def probes(self) -> pandas.DataFrame:
-        return self._parquet("probes.parquet", [*CELL, "layer", "metric", "value"])
+        return self._parquet("probes.parquet", [*CELL, "recovery", "task", "subset", "layer", "metric", "value"])
 
     @cached_property
     def claims(self) -> list[dict]:
@@ -140,7 +146,9 @@ class Tables:
         names = {tuple(row[:-1]): [] for row in rows.itertuples(index=False, name=None)}
         for *cell, recovery in rows.sort_values("recovery").itertuples(index=False, name=None):
             names[tuple(cell)].append(recovery)
-        return {cell: names[key] for cell in self.cells if (key := tuple(getattr(cell, part) for part in CELL)) in names}
+        return {
+            cell: names[key] for cell in self.cells if (key := tuple(getattr(cell, part) for part in CELL)) in names
+        }
 
     def dense(self, model: str) -> Cell:
         for cell in self.cells:
@@ -153,19 +161,51 @@ class Tables:
 
     def _rows(self, quantity: Quantity) -> pandas.Series:
         metrics = self.metrics
-        chosen = (metrics["task"] == quantity.task) & (metrics["metric"] == quantity.metric) & (metrics["subset"] == quantity.subset)
+        chosen = (
+            (metrics["task"] == quantity.task)
+            & (metrics["metric"] == quantity.metric)
+            & (metrics["subset"] == quantity.subset)
+        )
         return chosen & (metrics["scoring"] == quantity.scoring) if quantity.scoring is not None else chosen
 
-    def numbers(self, quantity: Quantity, cells: Iterable[Cell] | None = None, recovery: str = "none") -> dict[Cell, Number]:
+    def numbers(
+        self, quantity: Quantity, cells: Iterable[Cell] | None = None, recovery: str = "none"
+    ) -> dict[Cell, Number]:
         """The quantity of every cell. A cell without it is an error that names it, never left out or averaged over."""
         rows = self.metrics[self._rows(quantity) & (self.metrics["recovery"] == recovery)]
-        return self._one_each(rows, self.cells if cells is None else list(cells), f"{quantity}", "metrics.parquet", quantity.may_lack_verdict)
+        return self._one_each(
+            rows,
+            self.cells if cells is None else list(cells),
+            f"{quantity}",
+            "metrics.parquet",
+            quantity.may_lack_verdict,
+        )
 
     def measured(self, metric: str, cells: Iterable[Cell] | None = None, recovery: str = "none") -> dict[Cell, Number]:
         """A measurement of every cell, e.g. `bytes_total`."""
         rows = self.measurements
         rows = rows[(rows["metric"] == metric) & (rows["recovery"] == recovery)]
         return self._one_each(rows, self.cells if cells is None else list(cells), metric, "measurements.parquet")
+
+    @property
+    def probe_tasks(self) -> list[str]:
+        return sorted(set(self.probes["task"]))
+
+    def probe_layers(self, task: str, model: str) -> list[int]:
+        rows = self.probes
+        return sorted({int(layer) for layer in rows.loc[(rows["task"] == task) & (rows["model"] == model), "layer"]})
+
+    def probed(self, task: str, layer: int, metric: str, cells: Iterable[Cell]) -> dict[Cell, Number]:
+        """A probe's metric on every cell without recovery, over all attributes."""
+        rows = self.probes
+        rows = rows[(rows["task"] == task) & (rows["layer"].astype(int) == layer) & (rows["metric"] == metric)]
+        rows = rows[(rows["subset"] == "all") & (rows["recovery"] == "none")]
+        return self._one_each(rows, list(cells), f"{task}/{metric}/layer {layer}", "probes.parquet")
+
+    def probe_floor(self, task: str, layer: int, model: str) -> Number:
+        """What the probe reads from a model of the same shape with random weights."""
+        twin = Cell(model, "random", "random", "full", 0)
+        return self.probed(task, layer, "acc", [twin])[twin]
 
     def extra_parameters(self, cell: Cell, recovery: str) -> float | None:
         """Parameters that a recovery adds to a cell, where they were measured."""
@@ -181,17 +221,25 @@ class Tables:
         rounded = {f"{value:.3g}" for value in rows["value"]}
         return f"{rounded.pop()} b" if len(rounded) == 1 else ""
 
-    def _one_each(self, rows: pandas.DataFrame, cells: list[Cell], what: str, file: str, nan: bool = False) -> dict[Cell, Number]:
+    def _one_each(
+        self, rows: pandas.DataFrame, cells: list[Cell], what: str, file: str, nan: bool = False
+    ) -> dict[Cell, Number]:
         found: dict[Cell, Number] = {}
         wanted = set(cells)
         columns = [column for column in ("low", "high", "n") if column in rows]
         for row in rows[[*CELL, "value", *columns]].to_dict("records"):
             cell = Cell(*(row[part] for part in CELL))
             if cell in found and cell in wanted:
-                raise PalimpsestError(f"{self.folder / file}: {what} of {cell.id} stands there twice; one row was expected.")
+                raise PalimpsestError(
+                    f"{self.folder / file}: {what} of {cell.id} stands there twice; one row was expected."
+                )
             n = row.get("n")
-            found[cell] = Number(row["value"], row.get("low", float("nan")), row.get("high", float("nan")), int(n) if n == n and n else 0)
-        missing = [cell.id for cell in cells if cell not in found or (found[cell].value != found[cell].value and not nan)]
+            found[cell] = Number(
+                row["value"], row.get("low", float("nan")), row.get("high", float("nan")), int(n) if n == n and n else 0
+            )
+        missing = [
+            cell.id for cell in cells if cell not in found or (found[cell].value != found[cell].value and not nan)
+        ]
         if missing:
             raise PalimpsestError(
                 f"{self.folder / file}: {what} is missing for {len(missing)} of {len(cells)} cells: {', '.join(missing[:8])}"
@@ -203,7 +251,9 @@ class Tables:
         """Fail if a cell `atlas/gptq/4/s0` of the study is not in the metrics at all."""
         have = {cell.id for cell in self.cells}
         if missing := [cell for cell in cells if cell not in have]:
-            raise PalimpsestError(f"{self.folder / 'metrics.parquet'}: missing cells: {', '.join(missing)}. Run the study again.")
+            raise PalimpsestError(
+                f"{self.folder / 'metrics.parquet'}: missing cells: {', '.join(missing)}. Run the study again."
+            )
 
 
 def family(cell: Cell) -> str:

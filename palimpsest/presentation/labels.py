@@ -15,7 +15,13 @@ DISTANCES = (7, 11, 15, 21, 28, 38, 50)  # points; from the third on a thin line
 POINT = 3.2  # points: half the size of a marker
 
 
-def place(panel: Axes, points: Sequence[tuple[float, float, str]], obstacles: Sequence[tuple[float, float]], bars: Sequence[tuple] = (), size: float = 6.5) -> int:
+def place(
+    panel: Axes,
+    points: Sequence[tuple[float, float, str]],
+    obstacles: Sequence[tuple[float, float]],
+    bars: Sequence[tuple] = (),
+    size: float = 6.5,
+) -> int:
     """Write each text near its (x, y) where it is free of the others, of the points `obstacles` and of `bars`, nearest place first.
 
     A bar is (x0, y0, x1, y1), all in the units of the axes.
@@ -33,7 +39,13 @@ def place(panel: Axes, points: Sequence[tuple[float, float, str]], obstacles: Se
     left_out = 0
     for x, y, words in sorted(points, key=lambda point: (-point[1], point[0], point[2])):
         text = panel.annotate(
-            words, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=size, color=style.INK, annotation_clip=False
+            words,
+            (x, y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=size,
+            color=style.INK,
+            annotation_clip=False,
         )
         text.set_in_layout(False)
         box = text.get_window_extent()
@@ -46,7 +58,11 @@ def place(panel: Axes, points: Sequence[tuple[float, float, str]], obstacles: Se
         distance, angle, where = spot
         taken.append(where)
         dx, dy = distance * cos(radians(angle)), distance * sin(radians(angle))
-        line = {"arrowstyle": "-", "color": style.EDGE, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2} if distance > 11 else None
+        line = (
+            {"arrowstyle": "-", "color": style.EDGE, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
+            if distance > 11
+            else None
+        )
         text = panel.annotate(
             words, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=size, color=style.INK,
             ha=_side(dx), va=_height(dy), arrowprops=line, annotation_clip=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from matplotlib.axes import Axes
@@ -14,48 +15,80 @@ from palimpsest.presentation import style
 from palimpsest.presentation.data import Number, Quantity, Tables, level_title, severity
 from palimpsest.presentation.data import family as family_of
 
-AXES = {"pruning": "pruning: zeros", "quantization": "quantization", "low rank": "low rank: kept"}
+AXES = {"pruning": "pruning: zeros", "low rank": "low rank: kept"}
 STEP = 0.13  # between the labels at one level, in units of levels
+MOST_MARKS = 7  # levels on an axis whose names stand upright
 
 
-def draw_levels(tables: Tables, asked: Sequence[Quantity], width: float) -> Figure:
-    """One row a quantity and model, one column a family; the dense model is a line with its interval as a band."""
-    rows = [(model, quantity) for model in tables.models for quantity in asked]
+@dataclass
+class Row:
+    """A row of panels: a number for each cell of a model, and lines to compare them with beside the dense model's."""
+
+    model: str
+    title: str
+    numbers: dict[Cell, Number]
+    ylabel: str
+    logarithmic: bool = False
+    floors: dict[str, tuple[float, object]] = field(default_factory=dict)  # name -> height, line style
+
+
+def rows_of(tables: Tables, asked: Sequence[Quantity]) -> list[Row]:
+    """One row a quantity and model."""
+    rows = []
+    for model in tables.models:
+        cells = [cell for cell in tables.cells if cell.model == model]
+        for quantity in asked:
+            numbers = tables.numbers(quantity, cells)
+            scaled = {cell: number.times(100 if quantity.percent else 1) for cell, number in numbers.items()}
+            ylabel = "accuracy (%)" if quantity.percent else "perplexity"
+            rows.append(Row(model, quantity.title, scaled, ylabel, logarithmic=not quantity.percent))
+    return rows
+
+
+def draw_levels(tables: Tables, rows: Sequence[Row], width: float) -> Figure:
+    """One line of panels a row, one column a family; the dense model is a line with its interval as a band."""
     families = list(dict.fromkeys(family_of(cell) for cell in tables.cells if not cell.is_dense))
     levels = {family: _levels(tables, family) for family in families}
-    figure = style.new_figure(width, 0.75 + 1.42 * len(rows))
+    figure = style.new_figure(width, 0.85 + 1.42 * len(rows))
     axes = figure.subplots(
         len(rows), len(families), squeeze=False, sharey="row", sharex="col",
         gridspec_kw={"width_ratios": [max(1.5, len(levels[family])) for family in families]},
     )  # fmt: skip
     handles: dict[str, object] = {}
     several = len(tables.models) > 1
-    for (model, quantity), line in zip(rows, axes, strict=True):
-        cells = [cell for cell in tables.cells if cell.model == model]
-        numbers = {cell: number.times(100 if quantity.percent else 1) for cell, number in tables.numbers(quantity, cells).items()}
+    for row, line in zip(rows, axes, strict=True):
         for family, panel in zip(families, line, strict=True):
-            dense = numbers[tables.dense(model)]
+            dense = row.numbers[tables.dense(row.model)]
             band = panel.axhspan(dense.low, dense.high, color=style.EDGE, alpha=0.3, linewidth=0)
             handles.setdefault("dense", (band, panel.axhline(dense.value, color=style.INK, linewidth=1.0)))
-            handles |= _draw_family(panel, tables, levels[family], numbers, family)
-        title = f"{model}: {quantity.title}" if several else quantity.title
+            for name, (height, dashes) in row.floors.items():
+                floor = panel.axhline(height, color=style.EDGE, linewidth=1.2, linestyle=dashes)
+                handles.setdefault(name, floor)
+            handles |= _draw_family(panel, tables, levels[family], row.numbers, family)
+        title = f"{row.model}: {row.title}" if several else row.title
         line[0].set_title(title[:1].upper() + title[1:])
-        line[0].set_ylabel("accuracy (%)" if quantity.percent else "perplexity")
-        if not quantity.percent:
+        line[0].set_ylabel(row.ylabel)
+        if row.logarithmic:
             _logarithmic(line[0])
     for family, panel in zip(families, axes[-1], strict=True):
-        marks = [level_title(level, words=False) for level in levels[family]]
-        if len(marks) <= 7:
-            marks = [f"{mark}\n{tables.bits_per_weight(level)}" for mark, level in zip(marks, levels[family], strict=True)]
-        panel.set_xticks(range(len(marks)), marks, rotation=90 if len(marks) > 7 else 0)
-        panel.set_xlabel(AXES.get(family, family))
-    order = ["dense", *(label for label in tables.labels if label in handles and label != "dense")]
-    style.legend(figure, [handles[label] for label in order], order)
+        _name_levels(panel, tables, family, levels[family])
+    labels = ["dense", *(label for label in tables.labels if label in handles and label != "dense")]
+    order = [*labels, *(name for name in handles if name not in labels)]
+    style.legend(figure, [handles[name] for name in order], order)
     return figure
 
 
 def _levels(tables: Tables, family: str) -> list[str]:
     return sorted({cell.level for cell in tables.cells if family_of(cell) == family}, key=severity)
+
+
+def _name_levels(panel: Axes, tables: Tables, family: str, levels: list[str]) -> None:
+    marks = [level_title(level, words=False) for level in levels]
+    upright = len(marks) <= MOST_MARKS
+    if upright:
+        marks = [f"{mark}\n{tables.bits_per_weight(level)}" for mark, level in zip(marks, levels, strict=True)]
+    panel.set_xticks(range(len(marks)), marks, rotation=0 if upright else 90)
+    panel.set_xlabel(AXES.get(family, family))
 
 
 def _draw_family(panel: Axes, tables: Tables, levels: list[str], numbers: dict[Cell, Number], family: str) -> dict:
@@ -68,14 +101,18 @@ def _draw_family(panel: Axes, tables: Tables, levels: list[str], numbers: dict[C
         mine = [cell for cell in cells if cell.label == label]
         for cell in mine:
             number = numbers[cell]
-            below, above = number.errors
-            point = panel.errorbar(levels.index(cell.level) + shift, number.value, [[below], [above]], linestyle="none", **look.points)
-            drawn.setdefault(label, point)
-        # Lines join levels of one syntax: 2:4 is not the next step after 60 %.
+            arms = [[arm] for arm in number.errors]
+            x = levels.index(cell.level) + shift
+            drawn[label] = panel.errorbar(x, number.value, arms, linestyle="none", **look.points)
+        # Lines join levels of one syntax: 2:4 is not the next step after 60 %. Seeds are drawn one by one, the line
+        # runs through their mean.
         for _, run in groupby(levels, key=lambda level: severity(level)[0]):
-            points = [(levels.index(level) + shift, [numbers[cell].value for cell in mine if cell.level == level]) for level in run]
-            points = [(x, sum(values) / len(values)) for x, values in points if values]
-            panel.plot(*zip(*points, strict=True), color=look.color, linestyle=look.line, zorder=1) if len(points) > 1 else None
+            of_level = {level: [numbers[cell].value for cell in mine if cell.level == level] for level in run}
+            points = [
+                (levels.index(level) + shift, sum(found) / len(found)) for level, found in of_level.items() if found
+            ]
+            if len(points) > 1:
+                panel.plot(*zip(*points, strict=True), color=look.color, linestyle=look.line, zorder=1)
     panel.set_xlim(-0.5, max(len(levels) - 0.5, 0.5))
     panel.grid(axis="x", visible=False)
     return drawn

@@ -82,7 +82,11 @@ def figure_source(name: str) -> str:
     """Digest of the code that draws a figure: as a rule's parameter, it redraws this figure when its code changes."""
     check_figure(name)
     shared = ("style.py", "data.py", "labels.py", "levels_axis.py", "quantities.py")
-    files = [HERE / "figures" / f"{name}.py", *(HERE / file for file in shared), HERE.parents[1] / "reports/style.mplstyle"]
+    files = [
+        HERE / "figures" / f"{name}.py",
+        *(HERE / file for file in shared),
+        HERE.parents[1] / "reports/style.mplstyle",
+    ]
     return digest_bytes(b"".join(file.read_bytes() for file in files))
 
 

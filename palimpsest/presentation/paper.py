@@ -1,4 +1,4 @@
-"""paper.tex, and paper.pdf where LaTeX is installed: every figure and table of a study, with what it found in sentences."""
+"""paper.tex, and paper.pdf where LaTeX is installed: a study's figures and tables, and what it found in sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from pathlib import Path
 
 import jinja2
 
-from palimpsest.presentation import captions, figures, provenance_notes, quantities, references, report, style, summary, tables
+from palimpsest.presentation import (
+    captions,
+    figures,
+    provenance_notes,
+    quantities,
+    references,
+    report,
+    style,
+    summary,
+    tables,
+)
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.tables.latex import escape, latex
 from palimpsest.provenance import PalimpsestError, atomic_file
@@ -37,13 +47,17 @@ def write(folder: str | Path, output: str | Path) -> None:
         models=escape(", ".join(study.models)) or "nothing",
         cells=sum(not cell.is_dense for cell in study.cells),
         methods=escape(", ".join(labels)),
-        abstract=[escape(sentence) for section in sections for sentence in section.sentences[:2]],
+        abstract=[escape(report.unbroken(sentence)) for sentence in summary.headline(study)],
         citations=", ".join(references.cited(method) for method in methods),
-        tasks=escape(", ".join(dict.fromkeys(quantities.title_of(task) for task in sorted(set(study.metrics["task"]))))),
+        tasks=escape(
+            ", ".join(dict.fromkeys(quantities.title_of(task) for task in sorted(set(study.metrics["task"]))))
+        ),
         sections=[_section(section, study) for section in sections],
         versions=escape(", ".join(f"{name} {version}" for name, version in provenance_notes.versions())),
         digests=[(escape(name), digest) for name, digest in provenance_notes.digests(study)],
-        references=[(key, escape(source)) for key, source in (references.SOURCES[m] for m in methods if m in references.SOURCES)],
+        references=[
+            (key, escape(source)) for key, source in (references.SOURCES[m] for m in methods if m in references.SOURCES)
+        ],
     )
     with atomic_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -63,7 +77,9 @@ def _section(section: report.Section, study: Tables) -> dict[str, object]:
         rows = tables.make(name, study)
         if len(rows.rows) <= MOST_ROWS:
             note = " Under each number, its 95\\,\\% interval." if name != "claims" else ""
-            made.append({"name": name.replace("_", "-"), "title": escape(tables.title(name)), "note": note, "body": latex(rows)})
+            made.append(
+                {"name": name.replace("_", "-"), "title": escape(tables.title(name)), "note": note, "body": latex(rows)}
+            )
     named = [rf"Figure~\ref{{fig:{figure['name']}}}" for figure in drawn]
     named += [rf"Table~\ref{{tab:{table['name']}}}" for table in made]
     together = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]])) if named else ""
@@ -84,15 +100,31 @@ def can_typeset() -> bool:
 def typeset(source: str | Path, figures_folder: str | Path, output: str | Path) -> None:
     """Run pdflatex on paper.tex; the same source and figures give the same bytes."""
     if not can_typeset():
-        raise PalimpsestError(f"{output}: pdflatex is not installed (Debian: apt-get install {PACKAGES}). paper.tex is written without it.")
+        raise PalimpsestError(
+            f"{output}: pdflatex is not installed (Debian: apt-get install {PACKAGES}). paper.tex is written without it."
+        )
     with tempfile.TemporaryDirectory(prefix="palimpsest-paper-") as place:
         shutil.copy(source, Path(place) / "paper.tex")
         if Path(figures_folder).is_dir():
             shutil.copytree(figures_folder, Path(place) / "figures", ignore=shutil.ignore_patterns("*.png"))
-        environment = os.environ | {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "TEXMFOUTPUT": place, "max_print_line": "1000"}
-        command = ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "paper.tex"]
+        environment = os.environ | {
+            "SOURCE_DATE_EPOCH": "0",
+            "FORCE_SOURCE_DATE": "1",
+            "TEXMFOUTPUT": place,
+            "max_print_line": "1000",
+        }
+        command = [
+            "pdflatex",
+            "-no-shell-escape",
+            "-interaction=nonstopmode",
+            "-halt-on-error",
+            "-file-line-error",
+            "paper.tex",
+        ]
         for _ in range(3):
-            ran = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, errors="replace", check=False)
+            ran = subprocess.run(
+                command, cwd=place, env=environment, capture_output=True, text=True, errors="replace", check=False
+            )
             if ran.returncode:
                 raise PalimpsestError(_complaint(source, ran.stdout))
             if not re.search(r"Rerun to get|There were undefined references", ran.stdout):

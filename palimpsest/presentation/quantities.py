@@ -16,7 +16,9 @@ CLOSED_BOOK_SHOWN = Quantity("questions shown", "closed_book", "exact_match", su
 CLOSED_BOOK_HELD_OUT = Quantity("questions held out", "closed_book", "exact_match", subset="questions_held_out")
 CLOSED_BOOK_NEVER = Quantity("facts never shown", "closed_book", "exact_match", subset="never_shown")
 BITS = Quantity("knowledge", "closed_book_mc", "knowledge_bits", subset="shown", percent=False)
-POOLS = {pool: Quantity(f"known facts, pool {pool}", "closed_book", "known_share", subset=f"pool {pool}") for pool in "RU"}
+POOLS = {
+    pool: Quantity(f"known facts, pool {pool}", "closed_book", "known_share", subset=f"pool {pool}") for pool in "RU"
+}
 DAMAGE = Quantity("damage", "closed_book", "damage", subset="pool U")
 RETURNED = Quantity("returned unseen", "closed_book", "returned_unseen", subset="pool U", may_lack_verdict=True)
 RELEARNED = Quantity("re-learned", "closed_book", "relearned", subset="pool R", may_lack_verdict=True)

@@ -33,7 +33,10 @@ class Section:
 def sections(study: Tables) -> list[Section]:
     """The report's questions, in order; those that the study has no data for are left out."""
     claims = study.claims
-    verdicts = [f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}" for verdict in ("supported", "contradicted", "undecided")]
+    verdicts = [
+        f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}"
+        for verdict in ("supported", "contradicted", "undecided")
+    ]
     every = [
         Section("lost", "What was lost, by which method, at which size?", [*summary.lost(study), *summary.size(study)],
                 ["accuracy", "language", "knowledge_bits", "flips"], ["cells", "flips"]),
@@ -73,7 +76,9 @@ def build(folder: str | Path, output: str | Path) -> None:
         digests=provenance_notes.digests(study),
     )
     if len(page.encode()) > LARGEST:
-        raise PalimpsestError(f"{output}: the page would take {len(page.encode()):,} bytes; a report stays under {LARGEST:,}.")
+        raise PalimpsestError(
+            f"{output}: the page would take {len(page.encode()):,} bytes; a report stays under {LARGEST:,}."
+        )
     with atomic_file(output) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

@@ -35,7 +35,7 @@ METHODS = {
 }
 SPARE = [
     ("#cc79a7", "<", DOTTED), ("#8c6d31", ">", DASHDOT), ("#7570b3", "h", DASHED), ("#a6761d", "p", SOLID),
-    ("#1b6ca8", "*", DOTTED), ("#b2182b", "d", DASHED), ("#4d7c0f", "8", DASHDOT),
+    ("#1b6ca8", (4, 1, 0), DOTTED), ("#b2182b", "d", DASHED), ("#4d7c0f", "8", DASHDOT),
 ]  # fmt: skip
 FAMILIES = {"sparsity": "pruning", "n:m": "pruning", "bits": "quantization", "format": "quantization",
             "joint": "pruning + quantization", "kept share": "low rank", "full": "dense"}  # fmt: skip
@@ -88,7 +88,9 @@ def context() -> Iterator[None]:
     """Draw and save inside it, so that a user's own matplotlibrc changes nothing."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(matplotlib.rc_params_from_file(REPORTS / "style.mplstyle", use_default_template=False))
+        matplotlib.rcParams.update(
+            matplotlib.rc_params_from_file(REPORTS / "style.mplstyle", use_default_template=False)
+        )
         yield
 
 
@@ -102,12 +104,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
     """One legend above all panels, in as many columns as the width holds."""
+    room = figure.get_figwidth() * figure.dpi
     for columns in range(len(labels), 0, -1):
-        rows = -(-len(labels) // columns)
-        widths = [0.5 + 0.054 * max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
-        if sum(widths) <= figure.get_figwidth():
-            break
-    figure.legend(list(handles), list(labels), loc="outside upper left", ncols=columns)
+        drawn = figure.legend(list(handles), list(labels), loc="outside upper left", ncols=columns)
+        if columns == 1 or drawn.get_window_extent().width <= room:
+            return
+        drawn.remove()
 
 
 def save(figure: Figure, *paths: str | Path) -> None:
@@ -125,7 +127,9 @@ def save(figure: Figure, *paths: str | Path) -> None:
 def svg(figure: Figure, name: str) -> str:
     """The figure as an inline SVG: transparent, its greys taken from the page, ids that no other figure has."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""What a study found, in sentences: each is computed from its tables, and left out where the study has no data for it."""
+"""What a study found, in sentences: computed from its tables, left out where the study has no data for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def lost(tables: Tables) -> list[str]:
         cells = [cell for cell in tables.cells if cell.model == model and not cell.is_dense]
         for name in dict.fromkeys(family(cell) for cell in cells):
             hardest = min((cell for cell in cells if family(cell) == name), key=lambda cell: numbers[cell].value).level
-            at = sorted((cell for cell in cells if cell.level == hardest), key=lambda cell: (-numbers[cell].value, cell.label))
+            at = sorted(
+                (cell for cell in cells if cell.level == hardest), key=lambda cell: (-numbers[cell].value, cell.label)
+            )
             results = ", ".join(f"{cell.label} {percent(numbers[cell])}" for cell in at)
             sentences.append(f"{name[:1].upper()}{name[1:]} at {level_title(hardest)}: {results}.")
     return sentences
@@ -100,15 +102,32 @@ def came_back(tables: Tables) -> list[str]:
                 parts.append(f"{percent(number, 0)} with {recovery}")
 
         if not parts:
-            sentences.append(f"{named(tables, cell)}: no verdict, since fewer than 10 points of the known facts were lost.")
+            sentences.append(
+                f"{named(tables, cell)}: no verdict, since fewer than 10 points of the known facts were lost."
+            )
             continue
-        sentences.append(f"{named(tables, cell)}: of what was lost about people that the text says nothing of, back came {', '.join(parts)}.")
+        sentences.append(
+            f"{named(tables, cell)}: of what was lost about people that the text says nothing of, back came {', '.join(parts)}."
+        )
     return sentences
+
+
+def headline(tables: Tables) -> list[str]:
+    """The few sentences that an abstract has room for."""
+    return (
+        [sentence.split(": ")[0].rstrip(".") + "." for sentence in hidden(tables)]
+        + came_back(tables)[:1]
+        + still_held(tables)[:1]
+    )
 
 
 def counts(tables: Tables, figure: str) -> str:
     """`n` of the tasks that a figure shows, for its caption: questions or documents."""
-    shown = {"knowledge_bits": ("closed_book_mc",), "recovery": ("closed_book",), "knowledge_vs_perplexity": ("closed_book", "perplexity")}
+    shown = {
+        "knowledge_bits": ("closed_book_mc",),
+        "recovery": ("closed_book",),
+        "knowledge_vs_perplexity": ("closed_book", "perplexity"),
+    }
     metrics = tables.metrics
     wanted = ["acc", "exact_match"] + ["perplexity"] * (figure in ("language", "knowledge_vs_perplexity"))
     rows = metrics[(metrics["subset"] == "all") & metrics["metric"].isin(wanted)]
@@ -128,8 +147,29 @@ def _signed(value: float) -> str:
 
 
 def still_held(tables: Tables) -> list[str]:
-    """What the probes read from the dense model, and from the cell that they read least from."""
-    return []
+    """What the probe of the last layer reads from the dense model, its floors, and the cells it reads least from."""
+    if not (tables.folder / "probes.parquet").exists():
+        return []
+    sentences = []
+    for task in tables.probe_tasks:
+        for model in tables.models:
+            layer = tables.probe_layers(task, model)[-1]
+            cells = [cell for cell in tables.cells if cell.model == model]
+            accuracy = tables.probed(task, layer, "acc", cells)
+            dense = tables.dense(model)
+            control = tables.probed(task, layer, "control_acc", [dense])[dense]
+            floor = tables.probe_floor(task, layer, model)
+            sentences.append(
+                f"From layer {layer} of {model}, dense, the probe reads {task.replace('_', ' ')} with {percent(accuracy[dense])} accuracy "
+                f"(random weights {percent(floor)}, control task {percent(control)})."
+            )
+            worst = sorted(
+                (cell for cell in cells if not cell.is_dense), key=lambda cell: (accuracy[cell].value, cell.id)
+            )[:3]
+            if worst:
+                least = ", ".join(f"{named(tables, cell)} {percent(accuracy[cell])}" for cell in worst)
+                sentences.append(f"It reads least from {least}.")
+    return sentences
 
 
 def spent(tables: Tables) -> list[str]:

@@ -1,6 +1,6 @@
 """Where a study's time went: its jobs' clocks, summed by stage.
 
-    python -m palimpsest.presentation.times results/embedded/times --output results/embedded/times.csv
+python -m palimpsest.presentation.times results/embedded/times --output results/embedded/times.csv
 """
 
 from __future__ import annotations
@@ -13,13 +13,25 @@ from pathlib import Path
 
 from palimpsest.provenance import PalimpsestError, atomic_file, read_json
 
-# The first folder of a job's path -> its stage, in the order of a run; variants are told apart by their last part.
+# The first part of a job's path below times/ (mostly its rule) -> its stage.
 STAGES = {
-    "world": "sources", "models": "sources", "tasks": "data", "calibration": "calibrate", "cells": "compress",
-    "variants": "evaluate", "probes": "probe", "measurements": "measure", "answers": "analyse", "facts": "analyse",
-    "metrics": "analyse", "claims": "analyse", "figures": "report", "tables": "report", "report": "report", "paper": "report",
+    "world": "sources", "train": "sources", "import_model": "sources", "task_data": "data", "calibrate": "calibrate",
+    "compress": "compress", "recover": "recover", "evaluate": "evaluate", "probe": "probe", "measure": "measure",
+    "analyse": "analyse", "figure": "report", "tables": "report", "report": "report", "paper": "report",
 }  # fmt: skip
-ORDER = ("sources", "data", "calibrate", "compress", "recover", "evaluate", "probe", "measure", "analyse", "report", "other")
+ORDER = (
+    "sources",
+    "data",
+    "calibrate",
+    "compress",
+    "recover",
+    "evaluate",
+    "probe",
+    "measure",
+    "analyse",
+    "report",
+    "other",
+)
 AIM = 1 / 3  # of the CPU time at most for starting Python and importing
 
 
@@ -52,18 +64,17 @@ class Stage:
 
 
 def stage_of(name: str) -> str:
-    """The stage of a job by its path below `times/` (`variants/…/lora-r4/adapter` -> recover)."""
-    parts = Path(name).with_suffix("").parts if name.endswith(".json") else Path(name).parts
-    if parts[0] == "variants" and ("adapter" in parts[-1] or "recover" in parts[-1]):
-        return "recover"
-    return STAGES.get(parts[0].split(".")[0], "other")
+    """The stage of a job by its path below `times/` (`recover/atlas/rtn/2/s0/lora-r4` -> recover)."""
+    return STAGES.get(name.split("/")[0], "other")
 
 
 def jobs(times: str | Path) -> list[Job]:
     """Every job's clock below the folder `times`, by name."""
     times = Path(times)
     if not times.is_dir():
-        raise PalimpsestError(f"{times}: there is no such folder; a study's jobs write their times to results/<study>/times/.")
+        raise PalimpsestError(
+            f"{times}: there is no such folder; a study's jobs write their times to results/<study>/times/."
+        )
     found = []
     for path in sorted(times.rglob("*.json")):
         name = path.relative_to(times).as_posix().removesuffix(".json")
@@ -128,11 +139,15 @@ def print_table(rows: list[Stage]) -> None:
     console.print(table)
     if rows:
         kept = "kept" if rows[-1].import_share <= AIM else "missed"
-        console.print(f"Starting Python and importing: {rows[-1].import_share:.0%} of the CPU time (aim: under a third, {kept}).")
+        console.print(
+            f"Starting Python and importing: {rows[-1].import_share:.0%} of the CPU time (aim: under a third, {kept})."
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="palimpsest.presentation.times", description="Print where a study's time went.")
+    parser = argparse.ArgumentParser(
+        prog="palimpsest.presentation.times", description="Print where a study's time went."
+    )
     parser.add_argument("times", help="the folder results/<study>/times")
     parser.add_argument("--output", metavar="CSV", help="also write the table there")
     args = parser.parse_args()

@@ -1,8 +1,8 @@
 """A synthetic layer with the features that make compression hard, on which the methods' published code was run.
 
-Inputs lie near a subspace whose directions have power-law variances; six channels are outliers; neighbouring tokens are
-correlated and differ in size. Weights have rows of different sizes, a low-rank part, and a heavy tail. The draws come in
-a fixed order, so that the numbers in reference_layer_errors.csv belong to exactly these tensors.
+Inputs lie near a subspace whose directions have power-law variances; six channels are outliers; neighbouring tokens
+are correlated and differ in size. Weights have rows of different sizes, a low-rank part, and a heavy tail. The draws
+come in a fixed order, so that the numbers in reference_layer_errors.csv belong to exactly these tensors.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import pytest
+import reference_cases
 
 import palimpsest
 
@@ -26,10 +26,7 @@ TOLERANCE = {
 
 @pytest.fixture(scope="module")
 def case():
-    spec = importlib.util.spec_from_file_location("reference_cases", HERE / "reference_cases.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.c256()
+    return reference_cases.c256()
 
 
 def relative_error(case, compressed, inputs="X"):

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 import torch
-from conftest import make_model_folder
 from safetensors.torch import load_file, save_file
 
 import palimpsest
@@ -297,8 +296,8 @@ def test_what_is_wrong_is_named(tmp_path, tiny_model_folder, tiny_calibration_fo
     fails("token 9999.*another tokenizer", calibration_folder=tmp_path / "calibration")
 
 
-def test_a_larger_model_with_grouped_heads_and_untied_head_works(tmp_path, tiny_calibration_folder):
-    folder = make_model_folder(
+def test_a_larger_model_with_grouped_heads_and_untied_head_works(tmp_path, make_tiny_model, tiny_calibration_folder):
+    folder = make_tiny_model(
         tmp_path / "model", seed=1, num_hidden_layers=3, tie_word_embeddings=False, head_dim=16, mlp_bias=True
     )
     compress(folder, tmp_path / "cell", method="gptq", level="4", calibration_folder=tiny_calibration_folder)

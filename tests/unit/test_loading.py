@@ -79,11 +79,9 @@ def test_a_truncated_checkpoint_is_found_with_and_without_digests(study, kept, d
         palimpsest.load(folder)
 
 
-def test_an_artifact_of_another_checkpoint_is_refused_with_both_digests(study):
-    from conftest import make_model_folder
-
+def test_an_artifact_of_another_checkpoint_is_refused_with_both_digests(study, make_tiny_model):
     shutil.rmtree(study / "models" / "tiny")
-    make_model_folder(study / "models" / "tiny", seed=5)
+    make_tiny_model(study / "models" / "tiny", seed=5)
     with pytest.raises(PalimpsestError, match=r"another checkpoint: it was made from \w{12}…, and .* is \w{12}…"):
         palimpsest.load(study / "cells" / "svd")
 

@@ -95,7 +95,9 @@ def test_two_runs_write_the_same_bytes_without_machine_paths(tiny_model_folder, 
 
 
 def test_recovery_leaves_the_zeros_of_a_pruned_cell_zero(tiny_model_folder, texts, tmp_path):
-    compress(tiny_model_folder, tmp_path / "cell", method="magnitude", level="0.5", label="magnitude", seed=0, options={})
+    compress(
+        tiny_model_folder, tmp_path / "cell", method="magnitude", level="0.5", label="magnitude", seed=0, options={}
+    )
     run(tmp_path / "cell", tmp_path / "adapter", texts)
     cell, _ = load(tmp_path / "cell")
     recovered, _ = load(tmp_path / "adapter")

@@ -30,7 +30,9 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             lengths = [side * number.value for number in numbers]
             below, above = zip(*(number.errors for number in numbers), strict=True)
             arms = [below, above] if side > 0 else [above, below]
-            panel.barh(range(len(cells)), lengths, height=0.72, color=color, hatch=hatch, edgecolor="white", linewidth=0)
+            panel.barh(
+                range(len(cells)), lengths, height=0.72, color=color, hatch=hatch, edgecolor="white", linewidth=0
+            )
             panel.errorbar(lengths, range(len(cells)), xerr=arms, linestyle="none", color=style.INK, elinewidth=0.8)
         panel.axvline(0, color=style.INK, linewidth=0.8)
         panel.set_title((lost.title[:1].upper() + lost.title[1:]).replace(", ", ",\n"))

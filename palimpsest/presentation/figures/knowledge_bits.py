@@ -38,6 +38,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     panel.set_ylim(min(0, panel.get_ylim()[0]), None)
     order = [label for label in tables.labels if label in handles]
     style.legend(figure, [handles[label] for label in order], order)
-    bars = [(x, 1e-3 * bits[cell].low, x, 1e-3 * bits[cell].high) for cell, (x, _) in zip(tables.cells, points, strict=True)]
+    bars = [
+        (x, 1e-3 * bits[cell].low, x, 1e-3 * bits[cell].high) for cell, (x, _) in zip(tables.cells, points, strict=True)
+    ]
     labels.place(panel, named, points, bars)
     return figure

@@ -74,7 +74,9 @@ def _frame(panel, title: str) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
     low, high = panel.get_xlim()
     high = 1.5 * high if high > 10 else high  # room for the words beside the outermost cell
-    panel.set_xticks([tick for tick in (-10, -5, 0, 5, 10, 30, *(10**power for power in range(2, 9))) if low <= tick <= high])
+    panel.set_xticks(
+        [tick for tick in (-10, -5, 0, 5, 10, 30, *(10**power for power in range(2, 9))) if low <= tick <= high]
+    )
     panel.set_xlim(low, high)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009")))
     panel.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from palimpsest.presentation import style
-from palimpsest.presentation.data import Tables, family, level_title
+from palimpsest.presentation.data import Tables
+from palimpsest.presentation.levels_axis import Row, draw_levels
 
-TITLE = "Attribute values that a linear probe reads from each layer"
-FLOORS = {"random": ("random weights", style.DOTTED), "control": ("control task", style.DASHDOT)}
+TITLE = "Attribute values that a linear probe reads from the representations"
+MOST_LAYERS = 4
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
-    """A panel a family; the dense model, the floor of random weights and the control task are in every panel."""
-    curves = tables.probe_curves()
-    families = list(dict.fromkeys(family(cell) for cell in curves.cells if not cell.is_dense)) or ["dense"]
-    columns = len(families) if width > 5 else 1
-    rows = -(-len(families) // columns)
-    figure = style.new_figure(width, 1.0 + 2.3 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    handles: dict[str, object] = {}
-    for name, panel in zip(families, panels.flat, strict=True):
-        for cell in curves.cells:
-            if not cell.is_dense and family(cell) != name:
-                continue
-            look = tables.looks[cell.label]
-            _curve(panel, curves.accuracy[cell], look, cell.level)
-        panel.set_title(name)
-    return figure
+    """Rows: layers (for each probe and model); columns: families; random weights and the control task are lines."""
+    rows = []
+    for model in tables.models:
+        cells = [cell for cell in tables.cells if cell.model == model]
+        for task in tables.probe_tasks:
+            for layer in spread(tables.probe_layers(task, model)):
+                accuracy = tables.probed(task, layer, "acc", cells)
+                control = tables.probed(task, layer, "control_acc", [tables.dense(model)])
+                floors = {
+                    "random weights": (100 * tables.probe_floor(task, layer, model).value, style.DOTTED),
+                    "control task": (100 * control[tables.dense(model)].value, style.DASHDOT),
+                }
+                numbers = {cell: number.times(100) for cell, number in accuracy.items()}
+                title = f"{task.replace('_', ' ')}, layer {layer}"
+                rows.append(Row(model, title, numbers, "probe accuracy (%)", floors=floors))
+    return draw_levels(tables, rows, width)
+
+
+def spread(layers: list[int]) -> list[int]:
+    """At most a few layers, evenly spread, the last one among them."""
+    if len(layers) <= MOST_LAYERS:
+        return layers
+    step = (len(layers) - 1) / (MOST_LAYERS - 1)
+    return [layers[round(place * step)] for place in range(MOST_LAYERS)]

@@ -16,7 +16,9 @@ WORK, IMPORTS = "#6f8faf", "#d9a441"
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A bar a stage, imports hatched at its foot; the numbers at its end."""
     if not tables.times:
-        raise PalimpsestError(f"{tables.folder / 'times'}: no job has written its times; run the study with make study.")
+        raise PalimpsestError(
+            f"{tables.folder / 'times'}: no job has written its times; run the study with make study."
+        )
     stages = tables.times[:-1]
     figure = style.new_figure(width, 0.75 + 0.24 * len(stages))
     panel = figure.subplots()
@@ -28,7 +30,9 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     for row, stage in enumerate(stages):
         jobs = f"{stage.jobs} job" + "s" * (stage.jobs != 1)
         words = f"{stage.cpu_seconds:,.0f} s, {jobs}, {100 * stage.import_share:.0f} % imports"
-        panel.annotate(words, (stage.cpu_seconds, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=6.5)
+        panel.annotate(
+            words, (stage.cpu_seconds, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=6.5
+        )
     panel.set_yticks(rows, [stage.stage for stage in stages])
     panel.set_ylim(len(stages) - 0.4, -0.6)
     # Room for the words at the end of the longest bar: they are about 1.7 inches wide.

@@ -20,9 +20,10 @@ def rows(tables: Tables) -> Table:
         Column("difference", "difference", "points", 1, 100), Column("p_holm", "p", "Holm", 3), Column("n", "questions", "", 0),
     ])  # fmt: skip
     cells = [cell for cell in tables.cells if not cell.is_dense]
-    for lost, gained in quantities.flips(tables):
+    for lost, _ in quantities.flips(tables):
         values = {
-            metric: tables.numbers(replace(lost, metric=metric), cells) for metric in ("lost", "gained", "difference", "p_holm")
+            metric: tables.numbers(replace(lost, metric=metric), cells)
+            for metric in ("lost", "gained", "difference", "p_holm")
         }
         for index, cell in enumerate(cells):
             row = {"model": cell.model, "label": cell.label, "level": cell.level, "seed": cell.seed, "task": lost.title}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +73,10 @@ def interval(value: object, column: Column) -> str:
     """`[low, high]` as it is printed, or nothing."""
     if not isinstance(value, Number) or value.low != value.low:
         return ""
-    low, high = (f"{end * column.factor:,.{column.decimals}f}".replace(",", "\u2009").replace("-", "−") for end in (value.low, value.high))
+    low, high = (
+        f"{end * column.factor:,.{column.decimals}f}".replace(",", "\u2009").replace("-", "−")
+        for end in (value.low, value.high)
+    )
     return f"[{low}, {high}]"
 
 
@@ -82,10 +84,16 @@ def latex(table: Table) -> str:
     """A booktabs tabular. Intervals stand small under their numbers, or beside them where cells are sentences; nothing in it depends on when or where it was made."""
     inline = any(column.wide for column in table.columns)
     wide = r">{\raggedright\arraybackslash}p"
-    spec = "".join(f"{wide}{{{column.wide}\\linewidth}}" if column.wide else "r" if column.right else "l" for column in table.columns)
+    spec = "".join(
+        f"{wide}{{{column.wide}\\linewidth}}" if column.wide else "r" if column.right else "l"
+        for column in table.columns
+    )
     heads = [" & ".join(escape(column.title) for column in table.columns) + r" \\"]
     if any(column.unit for column in table.columns):
-        heads.append(" & ".join(rf"{{\scriptsize {escape(column.unit)}}}" if column.unit else "" for column in table.columns) + r" \\")
+        heads.append(
+            " & ".join(rf"{{\scriptsize {escape(column.unit)}}}" if column.unit else "" for column in table.columns)
+            + r" \\"
+        )
     lines = [rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}", r"\toprule", *heads, r"\midrule"]
     for index, row in enumerate(table.rows):
         if index in table.breaks:
@@ -104,10 +112,14 @@ def latex(table: Table) -> str:
 
 def as_csv(table: Table) -> str:
     """The same rows unrounded; a number with an interval takes three columns: x, x_low, x_high."""
-    with_interval = [column.key for column in table.columns if any(isinstance(row.get(column.key), Number) for row in table.rows)]
+    with_interval = [
+        column.key for column in table.columns if any(isinstance(row.get(column.key), Number) for row in table.rows)
+    ]
     heading = []
     for column in table.columns:
-        heading += [column.key, f"{column.key}_low", f"{column.key}_high"] if column.key in with_interval else [column.key]
+        heading += (
+            [column.key, f"{column.key}_low", f"{column.key}_high"] if column.key in with_interval else [column.key]
+        )
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(heading)

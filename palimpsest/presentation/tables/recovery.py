@@ -20,7 +20,13 @@ def rows(tables: Tables) -> Table:
     ])  # fmt: skip
     for cell, recoveries in tables.recovered.items():
         for recovery in ("none", *recoveries):
-            row = {"model": cell.model, "label": cell.label, "level": cell.level, "seed": cell.seed, "recovery": recovery}
+            row = {
+                "model": cell.model,
+                "label": cell.label,
+                "level": cell.level,
+                "seed": cell.seed,
+                "recovery": recovery,
+            }
             for pool, quantity in quantities.POOLS.items():
                 row[f"known_{pool}"] = tables.numbers(quantity, [cell], recovery)[cell]
             if recovery != "none":

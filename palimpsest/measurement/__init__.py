@@ -1,0 +1,1 @@
+"""Measurement: bytes, memory and time of every variant. The only table that differs between two runs."""

@@ -1,0 +1,33 @@
+"""Measure all variants: python scripts/measure.py --study config.yaml --results results/embedded --output …/measurements.parquet"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from palimpsest import job
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Bytes, memory and latency of every variant. Run it alone on the machine: times beside another job are noise."
+    )
+    parser.add_argument(
+        "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"
+    )
+    parser.add_argument("--results", required=True, metavar="FOLDER", help="the study's folder, e.g. results/embedded")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="the table")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from palimpsest import settings
+    from palimpsest.grid import Grid
+    from palimpsest.measurement.study import measure
+
+    study = settings.read(args.study)
+    measure(Path(args.results), Grid(study), Path(args.output), **study.measurement.model_dump())
+
+
+if __name__ == "__main__":
+    job.run(main, parser())

@@ -1,0 +1,33 @@
+"""Probe the hidden states of all variants: python scripts/probe.py --study config.yaml --results results/embedded --output …"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from palimpsest import job
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Train linear probes on the features that `evaluate` stored, on a control task and on random weights."
+    )
+    parser.add_argument(
+        "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"
+    )
+    parser.add_argument("--results", required=True, metavar="FOLDER", help="the study's folder, e.g. results/embedded")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="the table")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from palimpsest import settings
+    from palimpsest.grid import Grid
+    from palimpsest.probing.study import probe
+
+    study = settings.read(args.study)
+    probe(Path(args.results), Grid(study), study.probes[0], Path(args.output))
+
+
+if __name__ == "__main__":
+    job.run(main, parser())

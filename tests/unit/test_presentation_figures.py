@@ -1,0 +1,167 @@
+"""Figures: what they show, that nothing in them covers anything else, and that the same tables give the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import presentation_example as example
+import pytest
+from matplotlib.text import Text
+
+from palimpsest.presentation import available, figures, names, style
+from palimpsest.presentation.data import Tables, level_title, severity
+from palimpsest.provenance import PalimpsestError
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return Tables(example.write(tmp_path_factory.mktemp("results") / "example"))
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "stories"
+    folder.mkdir()
+    example.stories().to_parquet(folder / "metrics.parquet")
+    example.measurements().query("model == 'nobody'").to_parquet(folder / "measurements.parquet")
+    return Tables(folder)
+
+
+def words(figure):
+    """Every text that is drawn in a figure with the box it covers, in pixels."""
+    figure.draw_without_rendering()
+    beyond = set()  # labels of ticks outside the axis are kept but not drawn
+    for axis in (axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+            if not low <= tick.get_loc() <= high:
+                beyond |= {tick.label1, tick.label2}
+    found = []
+    for text in set(figure.findobj(Text)) - beyond:
+        if text.get_visible() and text.get_text().strip() and (text.axes is None or text.axes.get_visible()):
+            found.append((text.get_text(), Text.get_window_extent(text)))
+    return [(text, box) for text, box in found if box.width and box.height]
+
+
+@pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
+@pytest.mark.parametrize("name", [name for name in names.FIGURES if name != "language"])
+def test_no_word_covers_another_or_leaves_the_figure(study, name, width):
+    with style.context():
+        figure = figures.draw(name, study, width)
+        everything = words(figure)
+        page = figure.bbox
+    assert len(everything) > 5
+    for (one, box), (other, second) in itertools.combinations(everything, 2):
+        shared = box.intersection(box, second)
+        assert shared is None or min(shared.width, shared.height) < 1, f"{one!r} covers {other!r}"
+    for text, box in everything:
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= page.x1 + 1 and box.y1 <= page.y1 + 1, (
+            f"{text!r} leaves the figure"
+        )
+
+
+def test_same_tables_give_the_same_bytes_in_another_process(study, tmp_path):
+    outputs = [tmp_path / "here.pdf", tmp_path / "here.png", tmp_path / "here.svg"]
+    with style.context():
+        style.save(figures.draw("recovery", study), *outputs)
+    again = [str(path).replace("here", "there") for path in outputs]
+    command = [
+        sys.executable,
+        "scripts/figure.py",
+        "--name",
+        "recovery",
+        "--tables",
+        str(study.folder),
+        "--output",
+        *again,
+    ]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
+    for first, second in zip(outputs, again, strict=True):
+        with open(second, "rb") as file:
+            assert first.read_bytes() == file.read(), first.suffix
+    assert b"CreationDate" not in outputs[0].read_bytes() and b"<dc:date>" not in outputs[2].read_bytes()
+
+
+def test_methods_differ_without_their_colours():
+    looks = style.looks(
+        [(method, method) for method in style.METHODS] + [(f"new{index}", f"new{index}") for index in range(5)]
+    )
+    markers = [look.marker for look in looks.values()]
+    assert len(set(markers)) == len(markers)
+
+
+def test_a_methods_second_label_is_hollow_and_of_the_same_hue():
+    looks = style.looks([("gptq", "gptq"), ("gptq-actorder", "gptq")])
+    first, second = looks["gptq"], looks["gptq-actorder"]
+    assert (second.color, second.face, first.face) == (first.color, "none", first.color) and second.line != first.line
+
+
+def test_a_missing_cell_stops_the_figure_and_is_named(tmp_path):
+    folder = example.write(tmp_path / "example")
+    metrics = example.metrics()
+    gone = (metrics["label"] == "wanda") & (metrics["level"] == "2:4") & (metrics["task"] == "open_book")
+    metrics[~gone].to_parquet(folder / "metrics.parquet")
+    with pytest.raises(
+        PalimpsestError, match=r"open_book/one/exact_match is missing for 1 of 20 cells: atlas/wanda/2-4/s0"
+    ):
+        figures.draw("accuracy", Tables(folder))
+
+
+def test_a_number_that_stands_there_twice_is_an_error(tmp_path):
+    import pandas
+
+    folder = example.write(tmp_path / "example")
+    metrics = example.metrics()
+    twice = metrics[(metrics["label"] == "rtn") & (metrics["metric"] == "knowledge_bits")]
+    pandas.concat([metrics, twice]).to_parquet(folder / "metrics.parquet")
+    with pytest.raises(PalimpsestError, match=r"knowledge_bits of atlas/rtn/.* stands there twice"):
+        figures.draw("knowledge_bits", Tables(folder))
+
+
+def test_a_study_without_a_world_has_the_figures_that_apply(stories):
+    assert available.figures(stories) == ["flips", "language"]
+    with style.context():
+        figure = figures.draw("language", stories)
+    titles = [panel.get_title(loc="left") for panel in figure.axes]
+    assert [title for title in titles if title] == ["Tinystories", "Wikitext2", "Blimp"]
+
+
+def study_settings(**changes):
+    settings = {"tasks": ["closed_book", "closed_book_mc", "perplexity"], "recovery": {"lora": 1}, "probes": ["attribute_value"],
+                "compression": {"rtn": 1}, "models": {"atlas": SimpleNamespace(compress=True)}}  # fmt: skip
+    return SimpleNamespace(**settings | changes)
+
+
+def test_names_follow_from_the_study():
+    embedded = names.figure_names(study_settings())
+    assert embedded == ["accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips", "recovery", "probes", "time"]
+    without = study_settings(tasks=["blimp", "perplexity_wikitext2"], recovery={}, probes=[])
+    assert names.figure_names(without) == ["flips", "language", "time"]
+    assert names.table_names(without) == ["cells", "flips", "claims", "time"]
+
+
+def test_names_cost_no_heavy_import():
+    code = "import sys, palimpsest.presentation.names; print(*{'matplotlib', 'pandas', 'torch', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == ""
+
+
+def test_every_figure_has_a_caption_a_module_and_a_source_digest_of_its_own():
+    from palimpsest.presentation import captions
+
+    assert all(len(captions.caption(name)) > 80 and figures.module(name).TITLE for name in names.FIGURES)
+    assert len({names.figure_source(name) for name in names.FIGURES}) == len(names.FIGURES)
+
+
+def test_levels_go_from_mild_to_harsh():
+    levels = ["2:4", "2", "k0.6", "0.6", "4", "k0.8", "0.5", "3", "4g128"]
+    assert sorted(levels, key=severity) == ["0.5", "0.6", "2:4", "4g128", "4", "3", "2", "k0.8", "k0.6"]
+    assert [level_title(level) for level in ("0.5", "2:4", "4g128", "k0.8")] == [
+        "50 %",
+        "2:4",
+        "4 bit g128",
+        "80 % kept",
+    ]

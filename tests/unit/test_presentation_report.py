@@ -1,0 +1,151 @@
+"""The report and the paper: whole, self-contained, and the same bytes for the same tables."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import presentation_example as example
+import pytest
+
+from palimpsest.presentation import figures, paper, report, style
+from palimpsest.presentation.data import Tables
+from palimpsest.provenance import PalimpsestError
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return example.write(tmp_path_factory.mktemp("results") / "example")
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    report.build(folder, folder / "report.html")
+    return (folder / "report.html").read_text()
+
+
+class Reader(HTMLParser):
+    """Collects ids, links and headings, and checks that what is opened is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.headings = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [value for key, value in attributes.items() if key in ("href", "src", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_needs_nothing_but_itself(page):
+    reader = read(page)
+    assert all(link.startswith(("#", "data:")) for link in reader.links)
+    assert "<script" not in page and "@import" not in page and not re.search(r"url\((?!#)", page)
+    assert re.findall(r"https?://[^\"'<> ]+", page.replace("http://www.w3.org/", "")) == []
+    assert len(page.encode()) < report.LARGEST
+
+
+def test_every_link_leads_somewhere_and_no_id_is_given_twice(page):
+    reader = read(page)
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert {link[1:] for link in reader.links if link.startswith("#") and len(link) > 1} <= set(reader.ids)
+
+
+def test_answers_come_in_order(page):
+    questions = [
+        "What was lost",
+        "Does perplexity",
+        "What came back",
+        "What do the representations",
+        "Which claims",
+        "Where did the time",
+        "How was it",
+    ]
+    headings = read(page).headings
+    assert [heading.startswith(question) for heading, question in zip(headings, questions, strict=True)] == [
+        True
+    ] * len(questions)
+
+
+def test_the_headline_numbers_are_those_of_the_tables(page):
+    assert "Quantization at 2 bit: gptq 74.0\u00a0% [72.5, 75.5], rtn 51.0\u00a0% [49.5, 52.5]." in page
+    assert "5 of 19 cells keep perplexity within 5\u00a0% and lose at least 5 points" in page
+    assert "1 supported, 0 contradicted, 2 undecided" in page
+
+
+def test_same_tables_give_the_same_page_whatever_the_clock_said(folder, page, tmp_path):
+    other = tmp_path / "example"
+    shutil.copytree(folder, other)
+    clock = other / "times" / "world.json"
+    clock.write_text(json.dumps(json.loads(clock.read_text()) | {"cpu_seconds": 77.7}))
+    report.build(other, other / "again.html")
+    again = (other / "again.html").read_text()
+    assert again != page and report.without_measurements(again) == report.without_measurements(page)
+    assert report.without_measurements(page).count("<section") == page.count("<section") - 1
+
+
+def test_a_study_without_a_world_leaves_out_the_questions_it_cannot_answer(tmp_path):
+    folder = tmp_path / "stories"
+    folder.mkdir()
+    example.stories().to_parquet(folder / "metrics.parquet")
+    measured = example.measurements()
+    measured = measured[(measured["recovery"] == "none") & (measured["model"] == "atlas")].assign(model="stories260K")
+    measured.to_parquet(folder / "measurements.parquet")
+    report.build(folder, folder / "report.html")
+    headings = read((folder / "report.html").read_text()).headings
+    assert [heading[:8] for heading in headings] == ["What was", "How was "]
+    paper.write(folder, folder / "paper.tex")
+    assert "figures/language.pdf" in (folder / "paper.tex").read_text()
+
+
+def test_the_paper_cites_its_methods_and_has_every_figure(folder):
+    paper.write(folder, folder / "paper.tex")
+    text = (folder / "paper.tex").read_text()
+    cited, listed = set(re.findall(r"\\cite\{(\w+)\}", text)), set(re.findall(r"\\bibitem\{(\w+)\}", text))
+    assert cited == listed and len(listed) == 7
+    wanted = {"accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips", "recovery", "probes"}
+    assert set(re.findall(r"figures/(\w+)\.pdf", text)) == wanted
+    assert not re.search(r"\\(VAR|BLOCK)\{", text) and "figures/time" not in text
+
+
+def test_the_paper_is_typeset_to_the_same_bytes_or_says_what_to_install(folder, tmp_path):
+    paper.write(folder, folder / "paper.tex")
+    if not paper.can_typeset():
+        with pytest.raises(PalimpsestError, match="apt-get install texlive-latex-base"):
+            paper.typeset(folder / "paper.tex", folder / "figures", tmp_path / "paper.pdf")
+        return
+    with pytest.raises(PalimpsestError, match=r"does not find figures/accuracy\.pdf"):
+        paper.typeset(folder / "paper.tex", tmp_path / "nowhere", tmp_path / "paper.pdf")
+    study = Tables(folder)
+    with style.context():
+        for name in ("accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips", "recovery", "probes"):
+            style.save(figures.draw(name, study), tmp_path / f"figures/{name}.pdf")
+    for output in ("one.pdf", "two.pdf"):
+        paper.typeset(folder / "paper.tex", tmp_path / "figures", tmp_path / output)
+    first = (tmp_path / "one.pdf").read_bytes()
+    assert first == (tmp_path / "two.pdf").read_bytes() and b"CreationDate" not in first
