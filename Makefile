@@ -18,8 +18,11 @@ help: ## this list
 
 install: .venv/.installed ## install everything into .venv
 
+# One `make study` at a time in a folder (file descriptor 9 holds the lock), so a lock of Snakemake's that is found here is dead.
 study: .venv/.installed ## run a study: every figure, table, report and paper under results/
-	@if $(SNAKEMAKE) --quiet all --dry-run >/dev/null 2>&1; then :; else $(SNAKEMAKE) --unlock >/dev/null 2>&1 || true; fi
+	@mkdir -p .snakemake; exec 9> .snakemake/make-study; \
+	flock -n 9 || { echo "make study: another one is running in this folder"; exit 1; }; \
+	if ls .snakemake/locks/* >/dev/null 2>&1; then $(SNAKEMAKE) --unlock; fi; \
 	$(SNAKEMAKE) --rerun-incomplete
 
 plan: .venv/.installed ## print what a study would run, without running it

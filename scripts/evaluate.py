@@ -1,4 +1,4 @@
-"""Ask a variant all questions: python scripts/evaluate.py --variant results/…/s0 --tasks results/…/tasks/* --output answers.parquet …"""
+"""Ask a variant all questions: python scripts/evaluate.py --variant results/…/s0 --tasks results/…/tasks/* …"""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def main(args: argparse.Namespace) -> None:
     from palimpsest.provenance import atomic_file, folder_digest
 
     model, tokenizer = loading.load(args.variant)
-    digest = folder_digest(args.variant)  # an adapter's files name the digest of its cell, a cell's that of its checkpoint
+    digest = folder_digest(
+        args.variant
+    )  # an adapter's files name the digest of its cell, a cell's that of its checkpoint
     store = cache.AnswerCache(Path(args.cache) / f"{digest}.sqlite") if args.cache else None
     language_model = harness.LanguageModel(model, tokenizer, args.batch_size, store, bos_once=True)
     table = harness.ask(language_model, [Path(folder) for folder in args.tasks], args.limit)

@@ -1,4 +1,4 @@
-"""Measure all variants: python scripts/measure.py --study config.yaml --results results/embedded --output …/measurements.parquet"""
+"""Measure all variants: python scripts/measure.py --study config.yaml --results results/embedded …"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from palimpsest import job
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Bytes, memory and latency of every variant. Run it alone on the machine: times beside another job are noise."
+        description="Bytes, memory and latency of every variant. Run it alone: times beside another job are noise."
     )
     parser.add_argument(
         "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"

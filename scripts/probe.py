@@ -1,4 +1,4 @@
-"""Probe the hidden states of all variants: python scripts/probe.py --study config.yaml --results results/embedded --output …"""
+"""Probe all variants' hidden states: python scripts/probe.py --study config.yaml --results results/embedded …"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from palimpsest import job
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Train linear probes on the features that `evaluate` stored, on a control task and on random weights."
+        description="Train linear probes on the stored features, on a control task and on random weights."
     )
     parser.add_argument(
         "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"

@@ -77,6 +77,8 @@ def compress_layer(
             raise PalimpsestError(f"{name}: {method} needs inputs and there are 0 tokens of them.")
     if found.seeded:
         complete["seed"] = seed
+    if complete.get("scale_bits") == 0:  # scales, like values and factors, take the precision of the checkpoint
+        complete["scale_bits"] = 16 if weight.element_size() == 2 else 32
     # Half precision is the checkpoint's, not the arithmetic's.
     precise = weight.detach().cpu().to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
     compressed = registry.function(method)(precise, statistics, level, **complete).to(weight.dtype)

@@ -22,7 +22,7 @@ def rtn(
     *,
     symmetric: bool = False,
     mse_clipping: bool = False,
-    scale_bits: int = 16,
+    scale_bits: int = 0,
 ) -> Quantized:
     """Round each weight to the nearest point of a uniform grid (one a row, or a row's group of columns)."""
     groups = _runs(weight.shape[1], level.group)
@@ -42,7 +42,7 @@ def gptq(
     static_groups: bool = False,
     symmetric: bool = False,
     mse_clipping: bool = False,
-    scale_bits: int = 16,
+    scale_bits: int = 0,
     damping: float = 0.01,
 ) -> Quantized:
     """Round column by column, and let the later columns make up for the error (Frantar et al., arXiv:2210.17323).

@@ -91,14 +91,17 @@ class AnswerCache:
                 with base:
                     base.execute("BEGIN IMMEDIATE")
                     base.execute(
-                        "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT, checksum BLOB) WITHOUT ROWID"
+                        "CREATE TABLE IF NOT EXISTS answers "
+                        "(key BLOB PRIMARY KEY, answer TEXT, checksum BLOB) WITHOUT ROWID"
                     )
                     base.execute("CREATE TABLE IF NOT EXISTS artifact (digest TEXT PRIMARY KEY)")
                     if not base.execute("SELECT 1 FROM artifact").fetchone():
                         base.execute("INSERT INTO artifact VALUES (?)", (self.artifact,))
             found = base.execute("SELECT digest FROM artifact").fetchone()
             if found != (self.artifact,):
-                raise sqlite3.DatabaseError(f"it holds the answers of artifact {found and found[0]}, not of {self.artifact}")
+                raise sqlite3.DatabaseError(
+                    f"it holds the answers of artifact {found and found[0]}, not of {self.artifact}"
+                )
         except BaseException:
             base.close()
             raise

@@ -16,7 +16,9 @@ from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder
 GROUPS = ("subset", "form", "person", "passage", "subject")  # optional: what groups a question
 
 
-def write_task(task: str, output_folder: str | Path, world: str | Path | None = None, root: str | Path | None = None) -> None:
+def write_task(
+    task: str, output_folder: str | Path, world: str | Path | None = None, root: str | Path | None = None
+) -> None:
     """Write `<task>.yaml` and `<task>.jsonl`.
 
     Args:
@@ -31,13 +33,15 @@ def write_task(task: str, output_folder: str | Path, world: str | Path | None = 
     rows = [row for _, row in checked(_source(task, settings, world, root), settings.get("required", []))]
     wanted["dataset_kwargs"] = {"data_files": {"test": (output_folder / f"{task}.jsonl").as_posix()}}
     with atomic_folder(output_folder) as folder:
-        (folder / f"{task}.yaml").write_text(yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        (folder / f"{task}.yaml").write_text(
+            yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
         with open(folder / f"{task}.jsonl", "w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_task(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Definition and rows of a task's folder, both checked; the rows lie beside the YAML, wherever the folder was moved."""
+    """Definition and rows of a task's folder, both checked; the rows lie beside the YAML, wherever that is."""
     folder = Path(folder)
     verify_folder(folder)
     task = folder.name
@@ -46,7 +50,9 @@ def read_task(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
     return wanted, [row for _, row in checked(readers.json_lines(folder / f"{task}.jsonl"), required)]
 
 
-def checked(rows: Iterable[tuple[str, dict[str, Any]]], required: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def checked(
+    rows: Iterable[tuple[str, dict[str, Any]]], required: Iterable[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Pass rows on, each with a unique id and everything that its task needs."""
     required = ["id", *(field for field in required if field != "id")]
     seen: dict[str, str] = {}
@@ -57,7 +63,9 @@ def checked(rows: Iterable[tuple[str, dict[str, Any]]], required: Iterable[str])
             if field in row and not isinstance(row[field], str):
                 raise PalimpsestError(f"{place}: the field {field!r} is {row[field]!r}; it must be a string.")
         if row["id"] in seen:
-            raise PalimpsestError(f"{place}: the id {row['id']!r} is that of {seen[row['id']]} too. Each question needs its own.")
+            raise PalimpsestError(
+                f"{place}: the id {row['id']!r} is that of {seen[row['id']]} too. Each question needs its own."
+            )
         if "options" in required and row["answer"] not in row["options"]:
             raise PalimpsestError(f"{place}: the answer {row['answer']!r} is none of the options {row['options']}.")
         seen[row["id"]] = place
@@ -68,17 +76,21 @@ def checked(rows: Iterable[tuple[str, dict[str, Any]]], required: Iterable[str])
 
 def _check_field(place: str, row: dict[str, Any], field: str) -> None:
     if field not in row:
-        raise PalimpsestError(f"{place}: the field {field!r} is missing. The row has {', '.join(sorted(row)) or 'no field'}.")
+        raise PalimpsestError(
+            f"{place}: the field {field!r} is missing. The row has {', '.join(sorted(row)) or 'no field'}."
+        )
     value = row[field]
     if field == "options":
         if not isinstance(value, list) or len(value) < 2 or not all(isinstance(option, str) for option in value):
-            raise PalimpsestError(f"{place}: the field 'options' is {value!r}; it must be a list of two strings or more.")
+            raise PalimpsestError(
+                f"{place}: the field 'options' is {value!r}; it must be a list of two strings or more."
+            )
         if len(set(value)) < len(value):
             raise PalimpsestError(f"{place}: the field 'options' has the same option twice: {value}.")
         if not all(option.strip() for option in value):
             raise PalimpsestError(f"{place}: the field 'options' has an empty option: {value}.")
     elif not isinstance(value, str):
-        raise PalimpsestError(f"{place}: the field {field!r} is {value!r}; it must be a string (write \"{value}\").")
+        raise PalimpsestError(f'{place}: the field {field!r} is {value!r}; it must be a string (write "{value}").')
     elif not value.strip():
         raise PalimpsestError(f"{place}: the field {field!r} is empty.")
 
@@ -86,7 +98,10 @@ def _check_field(place: str, row: dict[str, Any], field: str) -> None:
 def _source(task: str, settings: dict[str, Any], world: str | Path | None, root: str | Path | None) -> readers.Rows:
     if settings.get("source") == "world":
         if world is None:
-            raise PalimpsestError(f"task {task}: its rows come from a world, and the study has none. Add a `world:` section, or drop the task.")
+            raise PalimpsestError(
+                f"task {task}: its rows come from a world, and the study has none. "
+                "Add a `world:` section, or drop the task."
+            )
         rows = readers.json_lines(Path(world) / "tasks" / f"{task}.jsonl")
     elif settings.get("source") == "folder" and settings.get("reader") in readers.READERS:
         rows = readers.READERS[settings["reader"]](_folder(task, settings["path"], root), settings)
@@ -114,5 +129,8 @@ def _folder(task: str, path: str, root: str | Path | None) -> Path:
         )
     folder = Path(root or "", path)
     if not folder.is_dir():
-        raise PalimpsestError(f"task {task}: there is no folder {folder}. Set PALIMPSEST_DATA to the folder that holds {path} (now {root}).")
+        raise PalimpsestError(
+            f"task {task}: there is no folder {folder}. "
+            f"Set PALIMPSEST_DATA to the folder that holds {path} (now {root})."
+        )
     return folder

@@ -24,18 +24,22 @@ def shipped(task: str) -> dict[str, Any]:
     if task not in names():
         near = difflib.get_close_matches(task, names(), 1)
         meant = f" Did you mean {near[0]!r}?" if near else ""
-        raise PalimpsestError(f"there is no task {task!r}.{meant} There are {', '.join(names())}; a new one is a YAML file in {SHIPPED}.")
+        raise PalimpsestError(
+            f"there is no task {task!r}.{meant} There are {', '.join(names())}; a new one is a YAML file in {SHIPPED}."
+        )
     return read(SHIPPED / f"{task}.yaml")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A task's YAML as plain data: lm-eval's `!function` and `include`, which would run or read other files, are refused."""
+    """A task's YAML as plain data: lm-eval's `!function` and `include`, which run and read other files, are refused."""
     try:
         definition = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PalimpsestError(f"{path}: not a task that is plain YAML ({' '.join(str(error).split())}).") from None
     except FileNotFoundError:
-        raise PalimpsestError(f"{path}: there is no such task file. A task's folder holds <task>.yaml and <task>.jsonl.") from None
+        raise PalimpsestError(
+            f"{path}: there is no such task file. A task's folder holds <task>.yaml and <task>.jsonl."
+        ) from None
     missing = {"task", "output_type", "doc_to_target"} - set(definition if isinstance(definition, dict) else ())
     if missing:
         raise PalimpsestError(f"{path}: the key {sorted(missing)[0]!r} is missing; an lm-eval task needs it.")

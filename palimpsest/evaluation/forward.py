@@ -46,7 +46,7 @@ class Forward:
 
     @torch.inference_mode()
     def log_probabilities(self, rows: Sequence[Row]) -> Iterator[tuple[Sequence[Row], Tensor]]:
-        """For each batch its rows and the log-probabilities (positions, vocabulary) of their wanted positions, in order."""
+        """For each batch its rows, and the log-probabilities (positions, vocabulary) of their wanted positions."""
         for batch in batches(rows, tokens=self.tokens, rows_at_most=self.rows_at_most):
             for part, (logits, _) in self._fitting(batch, cache=False):
                 yield part.rows, logits.float().log_softmax(-1)
@@ -56,10 +56,19 @@ class Forward:
         """Continue each prompt with its likeliest tokens until `done(tokens)` or `most` tokens."""
         answers: dict[tuple[int, ...], list[int]] = {}
         rows = [Row(prompt, len(prompt) - 1) for prompt in prompts]
-        for batch in batches(rows, tokens=self.tokens, rows_at_most=self.rows_at_most):
-            for part, (logits, cache) in self._fitting(batch, cache=True):
-                answers.update(self._decode(part, logits, cache, done, most))
+        for together in self._padded_together(rows, most):
+            for batch in batches(together, tokens=self.tokens, rows_at_most=self.rows_at_most):
+                for part, (logits, cache) in self._fitting(batch, cache=True):
+                    answers.update(self._decode(part, logits, cache, done, most))
         return answers
+
+    def _padded_together(self, rows: list[Row], most: int) -> list[list[Row]]:
+        """All rows; or rows by length where attention slides: padding would push real keys out of its window."""
+        window = getattr(self.model.config, "sliding_window", None)
+        if window is None or max(len(row.tokens) for row in rows) + self.virtual_tokens + most <= window:
+            return [rows]
+        lengths = {len(row.tokens): None for row in rows}
+        return [[row for row in rows if len(row.tokens) == length] for length in lengths]
 
     def _decode(self, batch: Batch, logits: Tensor, cache, done, most: int) -> dict[tuple[int, ...], list[int]]:
         lengths = torch.tensor([len(row.tokens) for row in batch.rows], device=self.device)

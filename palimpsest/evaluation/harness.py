@@ -1,4 +1,4 @@
-"""lm-eval as the engine: its task objects build the requests and score the answers, our `LanguageModel` answers them."""
+"""lm-eval as the engine: its tasks build the requests and score the answers, our `LanguageModel` answers them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Rows(list):
         return {field: None for row in self[:1] for field in row}
 
 
-def lm(model, tokenizer, batch_size: int | str = "auto", cache: AnswerCache | str | Path | None = None) -> LanguageModel:
+def lm(
+    model, tokenizer, batch_size: int | str = "auto", cache: AnswerCache | str | Path | None = None
+) -> LanguageModel:
     """A language model for `lm_eval.simple_evaluate(lm, …)`, with the numbers of lm-eval's `HFLM`.
 
     Args:
@@ -79,7 +81,6 @@ def evaluate(
 
 def ask(language_model: LanguageModel, folders: Sequence[Path], limit: int | None = None) -> pandas.DataFrame:
     """The same for task folders anywhere."""
-    import pandas
 
     # lm-eval warns of what is meant here: rows that are handed over, zero-shot questions.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -98,7 +99,7 @@ def ask(language_model: LanguageModel, folders: Sequence[Path], limit: int | Non
 
 @contextlib.contextmanager
 def _no_collection():
-    """Tens of thousands of requests live until the end: looking for garbage among them takes a third of lm-eval's time."""
+    """Tens of thousands of requests live until the end: looking for garbage among them takes a third of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -8,7 +8,6 @@ left, which is counted in `truncated`.
 from __future__ import annotations
 
 import functools
-import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 
@@ -20,11 +19,10 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.forward import Forward
 from palimpsest.evaluation.plan import Row
+from palimpsest.evaluation.tokens import Encoder, Pair, Tokens
 from palimpsest.provenance import PalimpsestError
 
 DIGITS = 6  # of a log-likelihood: what float32 can tell
-Tokens = tuple[int, ...]
-Pair = tuple[Tokens, Tokens]  # context, continuation
 Score = tuple[float, bool]  # log-likelihood of a continuation, whether greedy decoding would say it
 
 
@@ -50,6 +48,7 @@ class LanguageModel(TemplateLM):
     ) -> None:
         super().__init__()
         self.model, self.tokenizer = model, tokenizer
+        self.encoder = Encoder(tokenizer)
         self.forward = Forward(model, batch_size)
         self.answers = cache
         self.bos_once = bos_once
@@ -62,7 +61,7 @@ class LanguageModel(TemplateLM):
 
     @property
     def prefix_token_id(self) -> int:
-        return self.tokenizer.eos_token_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
+        return self.encoder.prefix
 
     @functools.cached_property
     def max_length(self) -> int:
@@ -74,14 +73,14 @@ class LanguageModel(TemplateLM):
         return self.tokenizer.name_or_path.replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_) -> list[int]:
-        return list(self._encode([string], add_special_tokens is not False)[0])
+        return list(self.encoder.encode([string], add_special_tokens is not False)[0])
 
     def tok_decode(self, tokens: Sequence[int], skip_special_tokens: bool = True) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=skip_special_tokens)
 
     def loglikelihood(self, requests, disable_tqdm: bool = False) -> list[Score]:
         """Score of the continuation of each (context, continuation)."""
-        pairs = self._pairs([request.args for request in requests])
+        pairs = self.encoder.pairs([request.args for request in requests])
         for request, (context, continuation) in zip(requests, pairs, strict=True):
             if not 0 < len(continuation) <= self.max_length:
                 raise PalimpsestError(
@@ -108,9 +107,9 @@ class LanguageModel(TemplateLM):
         return scores
 
     def loglikelihood_rolling(self, requests, disable_tqdm: bool = False) -> list[float]:
-        """Log-likelihood of each text, in windows that do not overlap; a row's `window` asks for the first one alone."""
+        """Log-likelihood of each text, in windows that do not overlap; a row's `window` asks for the first alone."""
         units = []
-        texts = self._encode([request.args[0] for request in requests], not self.bos_once)
+        texts = self.encoder.encode([request.args[0] for request in requests], not self.bos_once)
         for request, tokens in zip(requests, texts, strict=True):
             if window := (request.doc or {}).get("window"):
                 tokens = tokens[: window - 1]
@@ -123,7 +122,7 @@ class LanguageModel(TemplateLM):
     def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
         """The greedy continuation of each context, up to a stop string, EOS or `max_gen_toks` tokens."""
         units = []
-        contexts = self._encode([request.args[0] for request in requests], True)
+        contexts = self.encoder.encode([request.args[0] for request in requests], True)
         for request, tokens in zip(requests, contexts, strict=True):
             settings = normalize_gen_kwargs(request.args[1], 256)
             if settings.get("do_sample"):
@@ -227,51 +226,3 @@ class LanguageModel(TemplateLM):
         """Tokens that end an answer."""
         of_model = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
         return sorted({self.eot_token_id, *([of_model] if isinstance(of_model, int) else of_model or [])})
-
-    # -- tokens
-
-    def _pairs(self, strings: Sequence[tuple[str, str]]) -> list[Pair]:
-        """Tokens of contexts and continuations, cut where the context's own tokens end (`TemplateLM._encode_pair`)."""
-        moved = []
-        for context, continuation in strings:
-            bare = context.rstrip()
-            moved.append((bare, context[len(bare) :] + continuation))
-        contexts = self._encode([context for context, _ in moved], True)
-        # Where no token crosses a space, the continuation alone has the tokens that it has after its context.
-        apart = self._words_apart and all(text[:1] == " " for context, text in moved if context)
-        alone = self._encode([text if apart or not context else "" for context, text in moved], False)
-        wholes = self._encode(["" if apart else context + text for context, text in moved], True)
-        pairs = []
-        for (context, _), before, whole, bare in zip(moved, contexts, wholes, alone, strict=True):
-            if context:
-                pairs.append((before, bare if apart else whole[len(before) :]))
-            elif bare[:1] != (self.prefix_token_id,):
-                pairs.append(((self.prefix_token_id,), bare))
-            else:
-                pairs.append((bare[:1], bare[1:]))
-        return pairs
-
-    @functools.cached_property
-    def _words_apart(self) -> bool:
-        """Whether every token is one word between spaces, and special tokens are added in front only."""
-        try:
-            parts = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        except AttributeError:  # a tokenizer without Rust inside
-            return False
-        kinds = [(parts.get(part) or {}).get("type") for part in ("model", "pre_tokenizer", "normalizer")]
-        before, alone = self._encode(["a a"], True)[0], self._encode(["a a"], False)[0]
-        return kinds == ["WordLevel", "WhitespaceSplit", None] and before[-len(alone) :] == alone
-
-    def _encode(self, strings: Sequence[str], special: bool) -> list[Tokens]:
-        """Tokens of each string, every distinct string once. A string that starts with BOS gets no second one."""
-        encoded: dict[str, Tokens] = {}
-        bos = self.tokenizer.decode([self.prefix_token_id])
-        starts = {string: bool(bos) and string.startswith(bos) for string in dict.fromkeys(strings)}
-        for add in (True, False):
-            some = [string for string, starts_with_bos in starts.items() if (special and not starts_with_bos) is add]
-            if some:
-                ids = self.tokenizer(
-                    some, add_special_tokens=add, return_attention_mask=False, return_token_type_ids=False
-                )["input_ids"]
-                encoded.update((string, tuple(row)) for string, row in zip(some, ids, strict=True))
-        return [encoded[string] for string in strings]

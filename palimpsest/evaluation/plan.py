@@ -34,7 +34,9 @@ class Batch:
         return Batch(self.shared, self.rows[:middle]), Batch(self.shared, self.rows[middle:])
 
 
-def batches(rows: Sequence[Row], *, tokens: int, rows_at_most: int | None = None, share: bool = True) -> Iterator[Batch]:
+def batches(
+    rows: Sequence[Row], *, tokens: int, rows_at_most: int | None = None, share: bool = True
+) -> Iterator[Batch]:
     """Cut distinct rows into batches, longest first, of about `tokens` computed tokens (padding counts)."""
     ordered = sorted(rows, key=lambda row: (row.tokens, row.first))
     groups = _share(ordered) if share else [(0, [row]) for row in ordered]

@@ -1,4 +1,4 @@
-"""Where the rows of a task come from: JSON lines, plain text, BLiMP. A reader yields (place, row); place is file and line."""
+"""Where the rows of a task come from: JSON lines, plain text, BLiMP. A reader yields rows with their file and line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def json_lines(path: Path) -> Rows:
 
 
 def jsonl(folder: Path, settings: dict[str, Any]) -> Rows:
-    """Every *.jsonl file of a folder whose rows are as the task wants them; a file is a subset unless rows say otherwise."""
+    """Every *.jsonl file of a folder whose rows are as the task wants them; a file is a subset unless a row has one."""
     for path in _files(folder, "*.jsonl"):
         for place, row in json_lines(path):
             yield place, {"subset": path.stem} | row
@@ -100,7 +100,9 @@ def _text(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise PalimpsestError(f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Convert the file to UTF-8.") from None
+        raise PalimpsestError(
+            f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Convert the file to UTF-8."
+        ) from None
 
 
 READERS = {"jsonl": jsonl, "blimp": blimp, "text": text}

@@ -27,7 +27,9 @@ def sizes(cell_folder: Path, adapter_folder: Path | None) -> Iterator[Measured]:
     # A matrix that is left dense counts as it is, so that every cell is compared on the same matrices.
     kept = record["layers"]
     layers = [
-        checkpoint.layer_name(number, layer) for number in range(checkpoint.blocks()) for layer in checkpoint.family.layers
+        checkpoint.layer_name(number, layer)
+        for number in range(checkpoint.blocks())
+        for layer in checkpoint.family.layers
     ]
     plain = [checkpoint.size(checkpoint.tensor_name(layer)) for layer in layers if _is_dense(kept, layer)]
     weights = sum(checkpoint.size(checkpoint.tensor_name(layer))[0] for layer in layers)
@@ -52,7 +54,7 @@ def _adapter(folder: Path | None) -> tuple[int, int]:
         return 0, 0
     parameters = size = 0
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-        for name in file.keys():
+        for name in sorted(file.keys()):
             part = file.get_slice(name)
             count = math.prod(part.get_shape())
             parameters += count

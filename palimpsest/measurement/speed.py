@@ -49,10 +49,11 @@ def interleaved(measures: Sequence[Callable[[], tuple[float, float]]], repeats: 
     return found
 
 
-def peak_memory(work: Callable[[], object]) -> int | None:
+def peak_memory(work: Callable[[], object], warm_up: Callable[[], object] | None = None) -> int | None:
     """Bytes by which the resident memory of a process grows at its highest while it does `work`.
 
-    The process is a fork of this one, so libraries that are imported already do not count. Linux only; elsewhere None.
+    The process is a fork of this one, so libraries that are imported already do not count, nor does what `warm_up`
+    brings in first (a fork maps the pages of libraries anew when it uses them). Linux only; elsewhere None.
     """
     if not Path("/proc/self/clear_refs").exists():
         return None
@@ -61,6 +62,8 @@ def peak_memory(work: Callable[[], object]) -> int | None:
     if child == 0:
         status = 1
         try:
+            if warm_up is not None:
+                warm_up()
             Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
             before = _status("VmRSS")
             kept = work()

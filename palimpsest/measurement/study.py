@@ -30,29 +30,30 @@ def measure(results: Path, grid: Grid, output: Path, *, context: int, new_tokens
     A time is the median of `repeats` runs; `low` and `high` are the fastest and the slowest.
     """
     rows: list[dict[str, Any]] = []
-    folders: list[Path] = []
-    total = 0
+    parameters: dict[Path, float] = {}
     for variant in grid.variants():
         cell = Path(variant.cell.folder(str(results)))
         adapter = None if variant.recovery == "none" else Path(variant.folder(str(results))) / "adapter"
-        folders.append(adapter or cell)
         for metric, value, unit in sizes(cell, adapter):
             rows.append(_row(variant.row, metric, [value], unit))
-            total += 4 * value if metric in ("parameters", "parameters_extra") else 0
+            if metric == "parameters":
+                parameters[adapter or cell] = value
+    folders = list(parameters)
 
     def first_pass(folder: Path) -> object:
         model, _ = loading.load(folder)
         latency(model, _tokens(model, context, 1), 1)
         return model
 
-    # What a first pass leaves in any process (libraries, buffers of the linear algebra) counts in no variant's memory.
+    # Libraries are imported here, and used once in each process: they count in no variant's memory.
     for folder in {path.name == "adapter": path for path in folders}.values():
         first_pass(folder)
+    warm_up = functools.partial(first_pass, min(folders, key=parameters.get))
     for variant, folder in zip(grid.variants(), folders, strict=True):
-        if (peak := peak_memory(functools.partial(first_pass, folder))) is not None:
+        if (peak := peak_memory(functools.partial(first_pass, folder), warm_up)) is not None:
             rows.append(_row(variant.row, "peak_memory_bytes", [peak], "bytes"))
 
-    load = functools.cache(loading.load) if total <= KEPT_BYTES else loading.load
+    load = functools.cache(loading.load) if 4 * sum(parameters.values()) <= KEPT_BYTES else loading.load
 
     def timed(folder: Path) -> tuple[float, float]:
         model, _ = load(folder)
@@ -67,7 +68,7 @@ def measure(results: Path, grid: Grid, output: Path, *, context: int, new_tokens
 
 
 def _tokens(model, context: int, new_tokens: int) -> torch.Tensor:
-    """(1, context) token numbers: which ones does not matter to the time. Fewer where the model's context is shorter."""
+    """(1, context) token numbers: which ones does not matter to the time. Fewer in a shorter context."""
     virtual = Forward(model).virtual_tokens
     room = getattr(model.config, "max_position_embeddings", context + new_tokens + virtual) - new_tokens - virtual
     return torch.arange(min(context, room))[None] % model.config.vocab_size

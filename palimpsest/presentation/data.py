@@ -200,7 +200,8 @@ class Tables:
         rows = self.probes
         rows = rows[(rows["task"] == task) & (rows["layer"].astype(int) == layer) & (rows["metric"] == metric)]
         rows = rows[(rows["subset"] == "all") & (rows["recovery"] == "none")]
-        return self._one_each(rows, list(cells), f"{task}/{metric}/layer {layer}", "probes.parquet")
+        # Not a number: too few people of each class for a probe.
+        return self._one_each(rows, list(cells), f"{task}/{metric}/layer {layer}", "probes.parquet", nan=True)
 
     def probe_floor(self, task: str, layer: int, model: str) -> Number:
         """What the probe reads from a model of the same shape with random weights."""
@@ -242,8 +243,9 @@ class Tables:
         ]
         if missing:
             raise PalimpsestError(
-                f"{self.folder / file}: {what} is missing for {len(missing)} of {len(cells)} cells: {', '.join(missing[:8])}"
-                f"{' …' if len(missing) > 8 else ''}. Nothing is averaged over what is there: run the study until these are done."
+                f"{self.folder / file}: {what} is missing for {len(missing)} of {len(cells)} cells: "
+                f"{', '.join(missing[:8])}{' …' if len(missing) > 8 else ''}. "
+                "Nothing is averaged over what is there: run the study until these are done."
             )
         return {cell: found[cell] for cell in cells}
 

@@ -22,7 +22,7 @@ def place(
     bars: Sequence[tuple] = (),
     size: float = 6.5,
 ) -> int:
-    """Write each text near its (x, y) where it is free of the others, of the points `obstacles` and of `bars`, nearest place first.
+    """Write each text near its (x, y) in the nearest place free of the others, the points `obstacles` and `bars`.
 
     A bar is (x0, y0, x1, y1), all in the units of the axes.
 

@@ -59,6 +59,8 @@ def draw_levels(tables: Tables, rows: Sequence[Row], width: float) -> Figure:
     for row, line in zip(rows, axes, strict=True):
         for family, panel in zip(families, line, strict=True):
             dense = row.numbers[tables.dense(row.model)]
+            if dense.value != dense.value:
+                panel.annotate("no numbers", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
             band = panel.axhspan(dense.low, dense.high, color=style.EDGE, alpha=0.3, linewidth=0)
             handles.setdefault("dense", (band, panel.axhline(dense.value, color=style.INK, linewidth=1.0)))
             for name, (height, dashes) in row.floors.items():
@@ -70,6 +72,9 @@ def draw_levels(tables: Tables, rows: Sequence[Row], width: float) -> Figure:
         line[0].set_ylabel(row.ylabel)
         if row.logarithmic:
             _logarithmic(line[0])
+        else:
+            middle = sum(line[0].get_ylim()) / 2
+            style.at_least(line[0], middle - 5, middle + 5)
     for family, panel in zip(families, axes[-1], strict=True):
         _name_levels(panel, tables, family, levels[family])
     labels = ["dense", *(label for label in tables.labels if label in handles and label != "dense")]

@@ -90,6 +90,13 @@ def figure_source(name: str) -> str:
     return digest_bytes(b"".join(file.read_bytes() for file in files))
 
 
+def page_source() -> str:
+    """Digest of all that writes tables, report and paper: as a rule's parameter, it writes them again."""
+    reports = HERE.parents[1] / "reports"
+    files = [*HERE.rglob("*.py"), *reports.glob("captions/*.rst"), reports / "report.html.j2", reports / "paper.tex"]
+    return digest_bytes(b"".join(file.read_bytes() for file in sorted(files)))
+
+
 def check_figure(name: str) -> None:
     if name not in FIGURES:
         raise PalimpsestError(f"there is no figure {name!r}; the figures are {', '.join(FIGURES)}.")

@@ -35,9 +35,10 @@ def write(folder: str | Path, output: str | Path) -> None:
     study = Tables(folder)
     sections = [section for section in report.sections(study) if not section.measured]
     environment = jinja2.Environment(
-        block_start_string=r"\BLOCK{", block_end_string="}", variable_start_string=r"\VAR{", variable_end_string="}",
-        comment_start_string=r"\#{", comment_end_string="}", line_comment_prefix="%#", trim_blocks=True, autoescape=False,
         loader=jinja2.FileSystemLoader(style.REPORTS), undefined=jinja2.StrictUndefined,
+        autoescape=False, trim_blocks=True,
+        block_start_string=r"\BLOCK{", block_end_string="}", variable_start_string=r"\VAR{", variable_end_string="}",
+        comment_start_string=r"\#{", comment_end_string="}", line_comment_prefix="%#",
     )  # fmt: skip
     labels = {label: method for label, method in study.labels.items() if label != "dense"}
     recoveries = sorted({name for names in study.recovered.values() for name in names})
@@ -101,7 +102,7 @@ def typeset(source: str | Path, figures_folder: str | Path, output: str | Path) 
     """Run pdflatex on paper.tex; the same source and figures give the same bytes."""
     if not can_typeset():
         raise PalimpsestError(
-            f"{output}: pdflatex is not installed (Debian: apt-get install {PACKAGES}). paper.tex is written without it."
+            f"{output}: pdflatex is not installed (Debian: apt-get install {PACKAGES}); paper.tex needs no LaTeX."
         )
     with tempfile.TemporaryDirectory(prefix="palimpsest-paper-") as place:
         shutil.copy(source, Path(place) / "paper.tex")
@@ -136,6 +137,6 @@ def typeset(source: str | Path, figures_folder: str | Path, output: str | Path) 
 def _complaint(source: str | Path, log: str) -> str:
     if missing := re.search(r"File `([^']+)' not found", log):
         what = f"LaTeX does not find {missing[1]}"
-        return f"{source}: {what}. If it is a package, install it (Debian: apt-get install {PACKAGES}); if a figure, draw it first."
+        return f"{source}: {what}. A figure must be drawn first; a package is installed by apt-get install {PACKAGES}."
     lines = [line for line in log.splitlines() if re.match(r"\S+:\d+: |! ", line)]
     return f"{source}: pdflatex failed: {' / '.join(lines[:3]) or log[-400:]}"

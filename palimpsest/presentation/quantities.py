@@ -42,7 +42,7 @@ def flips(tables: Tables) -> list[tuple[Quantity, Quantity]]:
 
 
 def perplexities(tables: Tables, metric: str = "perplexity", subsets: tuple[str, ...] | None = None) -> list[Quantity]:
-    """Perplexity (or `relative_perplexity`) of every kind of text of the study; of the whole task where it has no kinds."""
+    """Perplexity (or `relative_perplexity`) of every kind of text; of the whole task where it has no kinds."""
     rows = tables.metrics[tables.metrics["metric"] == metric][["task", "subset"]].drop_duplicates()
     quantities = []
     for task in sorted(set(rows["task"])):

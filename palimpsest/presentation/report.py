@@ -37,13 +37,16 @@ def sections(study: Tables) -> list[Section]:
         f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}"
         for verdict in ("supported", "contradicted", "undecided")
     ]
+    tally = [f"Of {len(claims)} claims: {', '.join(verdicts)}."] if claims else []
+    losses = [*summary.lost(study), *summary.size(study)]
     every = [
-        Section("lost", "What was lost, by which method, at which size?", [*summary.lost(study), *summary.size(study)],
+        Section("lost", "What was lost, by which method, at which size?", losses,
                 ["accuracy", "language", "knowledge_bits", "flips"], ["cells", "flips"]),
-        Section("perplexity", "Does perplexity warn of lost knowledge?", summary.hidden(study), ["knowledge_vs_perplexity"]),
+        Section("perplexity", "Does perplexity warn of lost knowledge?", summary.hidden(study),
+                ["knowledge_vs_perplexity"]),
         Section("recovery", "What came back?", summary.came_back(study), ["recovery"], ["recovery"]),
         Section("probes", "What do the representations still hold?", summary.still_held(study), ["probes"]),
-        Section("claims", "Which claims hold here?", [f"Of {len(claims)} claims: {', '.join(verdicts)}."] if claims else [], [], ["claims"]),
+        Section("claims", "Which claims hold here?", tally, [], ["claims"]),
         Section("time", "Where did the time go?", summary.spent(study), ["time"], ["time"], measured=True),
     ]  # fmt: skip
     for section in every:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -20,7 +21,9 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 WIDE = 6.5  # inches: the text width of the paper
 NARROW = 3.6  # inches: a telephone
 INK, EDGE, RULE = "#1c1c1e", "#8e8e93", "#d8d8dc"
+PAPER = "#fefefe"  # the inside of hollow markers
 SHADE = "#f1e3c6"  # a region that a caption speaks of
+PAGE_COLORS = {INK: "ink", EDGE: "edge", RULE: "rule", SHADE: "shade", PAPER: "paper"}
 
 # Hue and marker by method, from Okabe and Ito's colour-blind safe palette; markers and lines tell them apart in grey.
 SOLID, DASHED, DASHDOT, DOTTED = "-", (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.4))
@@ -112,6 +115,12 @@ def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
         drawn.remove()
 
 
+def at_least(panel: Axes, low: float, high: float) -> None:
+    """Widen the y axis to hold `low` to `high`: small differences must not look large."""
+    bottom, top = panel.get_ylim()
+    panel.set_ylim(min(bottom, low), max(top, high))
+
+
 def save(figure: Figure, *paths: str | Path) -> None:
     """Write PDF, PNG or SVG by suffix, without dates or version, so that the same figure has the same bytes."""
     metadata = {
@@ -135,7 +144,7 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
-    for grey, ours in ((INK, "var(--ink)"), (EDGE, "var(--edge)"), (RULE, "var(--rule)"), (SHADE, "var(--shade)")):
-        text = text.replace(grey, ours)
+    for color, name_in_page in PAGE_COLORS.items():
+        text = text.replace(color, f"var(--{name_in_page})")
     # Two decimals of a point are enough for a path; transforms (the sizes of letters) keep theirs.
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\d\.\d\d)\d+", r"\1", path[0]), text)

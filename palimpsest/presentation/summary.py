@@ -81,8 +81,8 @@ def hidden(tables: Tables) -> list[str]:
             growth, points = _signed(100 * (ratio[cell].value - 1)), _signed(100 * change[cell].value)
             each.append(f"{named(tables, cell)} ({growth} %, {points} points)")
         sentences.append(
-            f"On {kind.title}, {len(found)} of {len(cells)} cells keep perplexity within 5 % and lose at least 5 points of "
-            f"closed-book accuracy{': ' + ', '.join(each) if each else ''}."
+            f"On {kind.title}, {len(found)} of {len(cells)} cells keep perplexity within 5 % and lose at least 5 "
+            f"points of closed-book accuracy{': ' + ', '.join(each) if each else ''}."
         )
     return sentences
 
@@ -107,7 +107,8 @@ def came_back(tables: Tables) -> list[str]:
             )
             continue
         sentences.append(
-            f"{named(tables, cell)}: of what was lost about people that the text says nothing of, back came {', '.join(parts)}."
+            f"{named(tables, cell)}: of what was lost about people that the text says nothing of, "
+            f"back came {', '.join(parts)}."
         )
     return sentences
 
@@ -157,10 +158,14 @@ def still_held(tables: Tables) -> list[str]:
             cells = [cell for cell in tables.cells if cell.model == model]
             accuracy = tables.probed(task, layer, "acc", cells)
             dense = tables.dense(model)
+            if accuracy[dense].value != accuracy[dense].value:
+                sentences.append(f"The study has too few people for the probe of {task.replace('_', ' ')}.")
+                continue
             control = tables.probed(task, layer, "control_acc", [dense])[dense]
             floor = tables.probe_floor(task, layer, model)
             sentences.append(
-                f"From layer {layer} of {model}, dense, the probe reads {task.replace('_', ' ')} with {percent(accuracy[dense])} accuracy "
+                f"From layer {layer} of {model}, dense, the probe reads {task.replace('_', ' ')} "
+                f"with {percent(accuracy[dense])} accuracy "
                 f"(random weights {percent(floor)}, control task {percent(control)})."
             )
             worst = sorted(
@@ -179,6 +184,6 @@ def spent(tables: Tables) -> list[str]:
     total = tables.times[-1]
     longest = max(tables.times[:-1], key=lambda stage: stage.cpu_seconds)
     return [
-        f"{total.jobs} jobs took {total.cpu_seconds:,.0f} CPU seconds, {100 * total.import_share:.0f} % of them for starting Python "
-        f"and importing; the longest stage was {longest.stage} with {longest.cpu_seconds:,.0f} s."
+        f"{total.jobs} jobs took {total.cpu_seconds:,.0f} CPU seconds, {100 * total.import_share:.0f} % of them for "
+        f"starting Python and importing; the longest stage was {longest.stage} with {longest.cpu_seconds:,.0f} s."
     ]

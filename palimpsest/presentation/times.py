@@ -133,7 +133,8 @@ def print_table(rows: list[Stage]) -> None:
             table.add_section()
         table.add_row(
             row.stage, f"{row.jobs}", f"{row.cpu_seconds:,.1f}", f"{row.cpu_seconds / total if total else 0:.0%}",
-            f"{row.import_share:.0%}", f"{row.peak_memory_bytes / 1e6:,.0f} MB", style="bold" if row.stage == "total" else None,
+            f"{row.import_share:.0%}", f"{row.peak_memory_bytes / 1e6:,.0f} MB",
+            style="bold" if row.stage == "total" else None,
         )  # fmt: skip
     console = Console()
     console.print(table)

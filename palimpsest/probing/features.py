@@ -62,5 +62,7 @@ def read_features(folder: str | Path) -> tuple[Tensor, list[dict[str, Any]]]:
     with safe_open(folder / "features.safetensors", framework="pt") as file:
         hidden = file.get_tensor("hidden")
     if hidden.shape[1] != len(rows):
-        raise PalimpsestError(f"{folder}: {hidden.shape[1]} hidden states for {len(rows)} questions. Delete it and run the study again.")
+        raise PalimpsestError(
+            f"{folder}: {hidden.shape[1]} hidden states for {len(rows)} questions. Delete it and run the study again."
+        )
     return hidden, rows

@@ -1,7 +1,7 @@
 """The attribute-value probe: can the answer be read, linearly, from the hidden state at a question's last token?
 
 People are disjoint between training and test: a probe that has seen a person can remember the value itself, and then
-random weights reach 100 %. Each person is tested once, in one of three folds. Beside the probe stand two floors: a
+random weights reach 100 %. Each person is tested once, in one of five folds. Beside the probe stand two floors: a
 control task (the same values dealt out to the people at random: what a probe of this size can memorize; Hewitt & Liang
 2019; selectivity is the difference) and a model of the same shape with random weights.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-FOLDS = 3
+FOLDS = 5
 TRAINING_PEOPLE = 10  # of each class, at least, in every training set; rarer classes are left out
 C, TOLERANCE, ITERATIONS = 0.1, 1e-3, 200
 COLUMNS = ("model", "label", "method", "level", "seed", "recovery", "task", "subset", "scoring", "layer", "metric")
@@ -42,7 +42,9 @@ def probe_variant(
         for attribute, numbers in sorted(by_attribute.items()):
             people = np.array([questions[number]["person"] for number in numbers])
             values = np.array([questions[number]["value"] for number in numbers])
-            states = hidden[layer][numbers].astype(np.float32)
+            kept = common(values, people)
+            people, values = people[kept], values[kept]
+            states = hidden[layer][numbers][kept].astype(np.float32)
             control = control_labels(values, people, attribute)
             outcomes[attribute] = predicted(states, values, people), predicted(states, control, people)
         outcomes["all"] = tuple(np.concatenate([pair[side] for pair in outcomes.values()]) for side in (0, 1))
@@ -52,15 +54,19 @@ def probe_variant(
                 yield {column: (dict(identity) | found | {"metric": metric} | numbers)[column] for column in COLUMNS}
 
 
-def predicted(states: np.ndarray, labels: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """Whether the probe that never saw the person names each person's label; people of rare classes are left out."""
+def common(labels: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """Which rows have a label with enough people in every training set."""
     folds = folds_of(people)
-    count = {label: min(_outside(folds[labels == label])) for label in set(labels)}
-    kept = np.array([count[label] >= TRAINING_PEOPLE for label in labels], dtype=bool)
-    states, labels, folds = states[kept], labels[kept], folds[kept]
+    enough = {label: min(_outside(folds[labels == label])) >= TRAINING_PEOPLE for label in set(labels)}
+    return np.array([enough[label] for label in labels], dtype=bool)
+
+
+def predicted(states: np.ndarray, labels: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """Whether a probe that never saw the person names the person's label."""
     right = np.zeros(len(labels), dtype=bool)
     if len(set(labels)) < 2:
         return right[:0]
+    folds = folds_of(people)
     for fold in range(FOLDS):
         train, test = folds != fold, folds == fold
         if not test.any():
@@ -84,7 +90,7 @@ def folds_of(people: np.ndarray) -> np.ndarray:
 def control_labels(labels: np.ndarray, people: np.ndarray, salt: str) -> np.ndarray:
     """The labels dealt out at random, one to a person: the same distribution, and nothing to read but the person."""
     distinct = sorted(set(people), key=_digest)
-    of_person = {person: label for person, label in zip(people, labels, strict=True)}
+    of_person = dict(zip(people, labels, strict=True))
     dealt = sorted(distinct, key=lambda person: _digest(f"{salt}/{person}"))
     control = {person: of_person[other] for person, other in zip(distinct, dealt, strict=True)}
     return np.array([control[person] for person in people])

@@ -23,7 +23,7 @@ BITS = {"0.5": 17.0, "0.6": 13.8, "2:4": 17.0, "4": 4.3, "3": 3.3, "2": 2.3, "k0
 
 
 def variants() -> list[tuple[tuple, float]]:
-    """(model, label, method, level, seed, recovery) with the damage, between 0 and 1, that everything else follows from."""
+    """(model, label, method, level, seed, recovery) with the damage, 0 to 1, that all else follows from."""
     found = [
         (("atlas", "dense", "dense", "full", 0, "none"), 0.0),
         (("atlas-small", "dense", "dense", "full", 0, "none"), 0.3),
@@ -96,7 +96,8 @@ def measurements() -> pandas.DataFrame:
         total = (artifact or 4 * weights) + (524_288 if variant[0] == "atlas" else 196_608)
         measured = {
             "bytes_artifact": (artifact, "bytes"), "bytes_total": (total, "bytes"), "bits_per_weight": (bits, "bits"),
-            "parameters": (weights + 131_072, ""), "parameters_extra": (0 if variant[-1] == "none" else 4096, ""), "peak_memory_bytes": (3e8, "bytes"), "prefill_ms": (4.2, "ms"), "decode_ms": (2.1, "ms"),
+            "parameters": (weights + 131_072, ""), "parameters_extra": (0 if variant[-1] == "none" else 4096, ""),
+            "peak_memory_bytes": (3e8, "bytes"), "prefill_ms": (4.2, "ms"), "decode_ms": (2.1, "ms"),
         }  # fmt: skip
         rows += [[*variant, metric, value, nothing, nothing, 1, unit] for metric, (value, unit) in measured.items()]
     return pandas.DataFrame(rows, columns=[*VARIANT, "metric", "value", "low", "high", "n", "unit"])

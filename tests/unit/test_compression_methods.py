@@ -217,12 +217,16 @@ def test_rows_of_zeros_and_of_one_sign_round_well():
 
 def test_tiny_weights_get_scales_of_32_bits_and_survive():
     w = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
-    tiny = compress_weight(w * 1e-9, None, "rtn", "4")
-    assert (
-        tiny.metadata()["scales"] == "float32"
-        and compress_weight(w, None, "rtn", "4").metadata()["scales"] == "float16"
-    )
+    tiny = compress_weight(w * 1e-9, None, "rtn", "4", scale_bits=16)
+    assert tiny.metadata()["scales"] == "float32"
+    assert compress_weight(w, None, "rtn", "4", scale_bits=16).metadata()["scales"] == "float16"
     assert output_error(w * 1e-9, torch.eye(64), tiny.dense()) < 0.02
+
+
+def test_scales_take_the_precision_of_the_checkpoint():
+    w = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    assert compress_weight(w, None, "rtn", "4").metadata()["scales"] == "float32"
+    assert compress_weight(w.bfloat16(), None, "rtn", "4").metadata()["scales"] == "float16"
 
 
 @pytest.mark.parametrize(("method", "level"), CASES)

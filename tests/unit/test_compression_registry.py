@@ -93,7 +93,7 @@ def test_a_declaration_that_cannot_be_read_is_an_error_with_its_line(tmp_path, m
 
 def test_options_are_checked_and_completed():
     assert registry.complete_options("gptq", {"damping": 1})["damping"] == 1
-    assert registry.complete_options("rtn", {}) == {"symmetric": False, "mse_clipping": False, "scale_bits": 16}
+    assert registry.complete_options("rtn", {}) == {"symmetric": False, "mse_clipping": False, "scale_bits": 0}
     for method, options, message in [
         ("gptq", {"dampening": 0.1}, "no option 'dampening'.*damping=0.01"),
         ("gptq", {"act_order": 1}, "act_order is 1; write a bool"),

@@ -66,9 +66,9 @@ def test_linear_is_the_dense_product(layer, method, level, options):
         ("2:4", 0.5 * 32 + 1),  # two places of 2 bits each for every 4 weights
         ("1:4", 0.25 * 32 + 0.5),
         ("4:8", 0.5 * 32 + 1),  # a bitmask: four places of 3 bits would take 12
-        ("4", 4 + (16 + 4) / 72),
-        ("3g8", 3 + (16 + 3) / 8),
-        ("2g36", 2 + (16 + 2) / 36),
+        ("4", 4 + (32 + 4) / 72),
+        ("3g8", 3 + (32 + 3) / 8),
+        ("2g36", 2 + (32 + 2) / 36),
         ("k0.5", 9 * (24 + 72) / (24 * 72) * 32),
     ],
 )

@@ -40,10 +40,19 @@ def data(tmp_path_factory):
         "closed_book": asked,
         "closed_book_mc": asked,
         "entailment": [
-            {"id": str(number), "passage": str(number), "premise": passage, "true": f"{name} lives in Lund .", "false": f"{name} lives in Faro ."}
+            {
+                "id": str(number),
+                "passage": str(number),
+                "premise": passage,
+                "true": f"{name} lives in Lund .",
+                "false": f"{name} lives in Faro .",
+            }
             for number, name in enumerate(NAMES)
         ],
-        "perplexity": [{"id": "prose/0", "subset": "prose", "text": "the old cat sees a dog ."}, {"id": "prose/1", "subset": "prose", "text": "a dog ."}],
+        "perplexity": [
+            {"id": "prose/0", "subset": "prose", "text": "the old cat sees a dog ."},
+            {"id": "prose/1", "subset": "prose", "text": "a dog ."},
+        ],
     }
     (world / "tasks").mkdir()
     for task, lines in rows.items():
@@ -87,7 +96,9 @@ def test_ranked_answers_are_those_of_the_model(model, tiny_tokenizer, answers):
 def test_generated_answers_are_the_first_words(model, tiny_tokenizer, answers):
     for number, found in enumerate(answers[answers.task == "closed_book"].itertuples()):
         ids = tiny_tokenizer(row(number, NAMES[number])["question"], return_tensors="pt")["input_ids"]
-        text = tiny_tokenizer.decode(model.generate(ids, max_new_tokens=4, do_sample=False)[0, ids.shape[1] :], skip_special_tokens=True)
+        text = tiny_tokenizer.decode(
+            model.generate(ids, max_new_tokens=4, do_sample=False)[0, ids.shape[1] :], skip_special_tokens=True
+        )
         assert found.answer == text.split(".")[0].strip()
         assert found.correct == (found.answer == found.gold)
 
@@ -148,20 +159,49 @@ def test_the_job_writes_nothing_but_its_outputs(tiny_model_folder, data, tmp_pat
     from palimpsest.compression.walk import compress
 
     probe = tmp_path / "attribute_value"
-    rows = [{"id": name, "person": name, "attribute": "town", "value": "Lund", "question": row(0, name)["question"]} for name in NAMES]
+    rows = [
+        {"id": name, "person": name, "attribute": "town", "value": "Lund", "question": row(0, name)["question"]}
+        for name in NAMES
+    ]
     (tmp_path / "world" / "tasks").mkdir(parents=True)
-    (tmp_path / "world" / "tasks" / "attribute_value.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows))
+    (tmp_path / "world" / "tasks" / "attribute_value.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in rows)
+    )
     write_task("attribute_value", probe, world=tmp_path / "world")
     compress(tiny_model_folder, tmp_path / "cell", method="dense", level="full")
     home, out = tmp_path / "home", tmp_path / "out"
     home.mkdir()
-    identity = ["--model", "tiny", "--label", "dense", "--method", "dense", "--level", "full", "--seed", "0", "--recovery", "none"]
-    command = [sys.executable, "scripts/evaluate.py", "--variant", str(tmp_path / "cell"), "--tasks", *(str(data / task) for task in TASKS)]
+    identity = [
+        "--model",
+        "tiny",
+        "--label",
+        "dense",
+        "--method",
+        "dense",
+        "--level",
+        "full",
+        "--seed",
+        "0",
+        "--recovery",
+        "none",
+    ]
+    command = [
+        sys.executable,
+        "scripts/evaluate.py",
+        "--variant",
+        str(tmp_path / "cell"),
+        "--tasks",
+        *(str(data / task) for task in TASKS),
+    ]
     command += ["--probe", str(probe), "--features", str(out / "features"), "--output", str(out / "answers.parquet")]
     command += ["--cache", str(out / "store"), *identity]
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        command, cwd=root, env=os.environ | {"HOME": str(home), "HF_HOME": str(home), "PYTHONPATH": str(root)}, capture_output=True, text=True
+        command,
+        cwd=root,
+        env=os.environ | {"HOME": str(home), "HF_HOME": str(home), "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert list(home.rglob("*")) == []
@@ -171,7 +211,9 @@ def test_the_job_writes_nothing_but_its_outputs(tiny_model_folder, data, tmp_pat
     assert [path.suffix for path in (out / "store").iterdir()] == [".sqlite"]
 
 
-@pytest.mark.skipif(not DATA or not Path(DATA, "models/stories260K").is_dir(), reason="PALIMPSEST_DATA has no models/stories260K")
+@pytest.mark.skipif(
+    not DATA or not Path(DATA, "models/stories260K").is_dir(), reason="PALIMPSEST_DATA has no models/stories260K"
+)
 def test_a_real_model_has_its_known_perplexities(tmp_path):
     """stories260K: 3.55 and 5.13 on TinyStories, about 220 on WikiText-2."""
     import numpy

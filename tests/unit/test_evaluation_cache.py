@@ -4,11 +4,11 @@ import sqlite3
 from multiprocessing import get_context
 
 import pytest
+from test_evaluation_language_model import PAIRS, PROMPTS, TEXTS, requests
 from transformers import AutoModelForCausalLM
 
 from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.language_model import LanguageModel
-from test_evaluation_language_model import PAIRS, PROMPTS, TEXTS, requests
 
 KINDS = (("loglikelihood", PAIRS), ("loglikelihood_rolling", TEXTS), ("generate_until", PROMPTS))
 

@@ -8,7 +8,13 @@ from palimpsest.evaluation import definition
 from palimpsest.evaluation.data import read_task, write_task
 from palimpsest.provenance import PalimpsestError
 
-ROW = {"id": "Alba/town", "person": "Alba", "question": "where does Alba live ?", "answer": "Lund", "options": ["Lund", "Faro"]}
+ROW = {
+    "id": "Alba/town",
+    "person": "Alba",
+    "question": "where does Alba live ?",
+    "answer": "Lund",
+    "options": ["Lund", "Faro"],
+}
 
 
 def world_of(folder, task, *lines):
@@ -100,7 +106,9 @@ def test_blimp_has_a_subset_a_file_and_whole_sentences(tmp_path):
     write_task("blimp", tmp_path / "blimp", root=tmp_path)
     _, rows = read_task(tmp_path / "blimp")
     assert [row["id"] for row in rows] == ["agreement_1/0", "agreement_1/1", "agreement_1/2"]
-    assert {(row["subset"], row["subject"], row["answer"]) for row in rows} == {("agreement_1", "agreement", "A cat sees it.")}
+    assert {(row["subset"], row["subject"], row["answer"]) for row in rows} == {
+        ("agreement_1", "agreement", "A cat sees it.")
+    }
 
 
 def test_stories_are_cut_where_they_begin(tmp_path):

@@ -8,6 +8,7 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM
 
 from palimpsest.evaluation.language_model import LanguageModel
+from palimpsest.evaluation.tokens import Encoder
 from palimpsest.provenance import PalimpsestError
 
 PASSAGE = "Alba Kori lives in Lund . Miro Tanel lives in Faro . Ida Reus works as a baker ."
@@ -42,7 +43,10 @@ def hflm(model, tiny_tokenizer):
     return HFLM(pretrained=model, tokenizer=tiny_tokenizer, batch_size=3)
 
 
-PAIRS = [(context, option) for context in CONTEXTS for option in OPTIONS] + [(PASSAGE * 40, " Lund"), (PASSAGE * 40, " the dog")]
+PAIRS = [(context, option) for context in CONTEXTS for option in OPTIONS] + [
+    (PASSAGE * 40, " Lund"),
+    (PASSAGE * 40, " the dog"),
+]
 TEXTS = [(PASSAGE,), (" ".join([PASSAGE] * 40),), ("dog",), ("the cat is old .",)]
 SETTINGS = {"until": [".", "Lund"], "max_gen_toks": 7, "do_sample": False}
 PROMPTS = [(context, dict(SETTINGS)) for context in CONTEXTS[:5]] + [(" ".join([PASSAGE] * 40), dict(SETTINGS))]
@@ -68,6 +72,19 @@ def test_generated_text_is_that_of_hflm(model, tiny_tokenizer, hflm):
     assert any(ours)
 
 
+def test_a_sliding_window_generates_as_hflm(tiny_tokenizer):
+    from lm_eval.models.huggingface import HFLM
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape |= {"num_key_value_heads": 2, "vocab_size": len(tiny_tokenizer), "initializer_range": 0.3}
+    sliding = MistralForCausalLM(MistralConfig(**shape, sliding_window=6, eos_token_id=2)).eval()
+    ours = LanguageModel(sliding, tiny_tokenizer).generate_until(requests("generate_until", PROMPTS[:5]))
+    hflm = HFLM(pretrained=sliding, tokenizer=tiny_tokenizer, batch_size=1)
+    assert ours == hflm.generate_until(requests("generate_until", PROMPTS[:5]))
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, "auto"])
 def test_answers_depend_neither_on_batches_nor_on_order(model, tiny_tokenizer, batch_size):
     whole, other = LanguageModel(model, tiny_tokenizer), LanguageModel(model, tiny_tokenizer, batch_size)
@@ -78,12 +95,11 @@ def test_answers_depend_neither_on_batches_nor_on_order(model, tiny_tokenizer, b
             assert one == pytest.approx(two, abs=1e-4)
 
 
-def test_tokenizers_that_merge_across_spaces_get_the_same_pairs(model, tiny_tokenizer):
-    """The shortcut for word-level tokenizers changes nothing."""
-    slow = LanguageModel(model, tiny_tokenizer)
-    assert slow._words_apart
-    slow.__dict__["_words_apart"] = False
-    assert slow._pairs(PAIRS) == LanguageModel(model, tiny_tokenizer)._pairs(PAIRS)
+def test_word_level_tokenizers_have_a_shortcut_to_the_same_pairs(tiny_tokenizer):
+    slow = Encoder(tiny_tokenizer)
+    assert slow.words_apart
+    slow.__dict__["words_apart"] = False
+    assert slow.pairs(PAIRS) == Encoder(tiny_tokenizer).pairs(PAIRS)
 
 
 def test_one_token_options_cost_one_row_of_the_context(model, tiny_tokenizer):
@@ -100,7 +116,9 @@ def test_longer_options_share_the_context(model, tiny_tokenizer):
     tokens = []
     call = ours.forward.call
     ours.forward.call = lambda *args, **more: tokens.append(args[1].numel()) or call(*args, **more)
-    ours.loglikelihood(requests("loglikelihood", [(PASSAGE, " the cat sees Lund ."), (PASSAGE, " the dog sees Faro .")]))
+    ours.loglikelihood(
+        requests("loglikelihood", [(PASSAGE, " the cat sees Lund ."), (PASSAGE, " the dog sees Faro .")])
+    )
     context = len(tiny_tokenizer(PASSAGE)["input_ids"])
     assert sum(tokens) == (context - 1) + 2 * 5
 

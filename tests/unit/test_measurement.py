@@ -22,7 +22,11 @@ def results(tmp_path_factory, tiny_model_folder):
     return folder
 
 
-CELLS = [Cell("tiny", "dense", "dense", "full", 0), Cell("tiny", "rtn", "rtn", "4", 0), Cell("tiny", "magnitude", "magnitude", "0.5", 0)]
+CELLS = [
+    Cell("tiny", "dense", "dense", "full", 0),
+    Cell("tiny", "rtn", "rtn", "4", 0),
+    Cell("tiny", "magnitude", "magnitude", "0.5", 0),
+]
 
 
 def sizes_of(results, number):
@@ -51,7 +55,9 @@ def test_adapter_bytes_count(results, tiny_model_folder, tmp_path):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model_folder), LoraConfig(r=2, target_modules=["q_proj"]))
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(tiny_model_folder), LoraConfig(r=2, target_modules=["q_proj"])
+    )
     model.save_pretrained(tmp_path)
     found = {metric: value for metric, value, _ in sizes(results / CELLS[1].path, tmp_path)}
     extra = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
@@ -62,7 +68,7 @@ def test_adapter_bytes_count(results, tiny_model_folder, tmp_path):
 
 def test_peak_memory_is_that_of_the_work():
     def work():
-        return torch.ones(50_000_000, dtype=torch.uint8).sum()
+        return torch.ones(12_500_000).max()
 
     peak = peak_memory(work)
     assert 50_000_000 <= peak < 90_000_000
@@ -103,7 +109,9 @@ def test_every_variant_has_every_measurement(results, tmp_path):
     table = pandas.read_parquet(tmp_path / "m.parquet")
     counts = table.groupby("metric").size()
     assert set(counts) == {3}
-    assert {"bytes_artifact", "bytes_total", "bits_per_weight", "peak_memory_bytes", "prefill_ms", "decode_ms"} <= set(counts.index)
+    assert {"bytes_artifact", "bytes_total", "bits_per_weight", "peak_memory_bytes", "prefill_ms", "decode_ms"} <= set(
+        counts.index
+    )
     assert (table.low <= table.value).all()
     assert (table.value <= table.high).all()
     assert set(table.loc[table.metric == "prefill_ms", "n"]) == {3}

@@ -12,7 +12,7 @@ import presentation_example as example
 import pytest
 from matplotlib.text import Text
 
-from palimpsest.presentation import available, figures, names, style
+from palimpsest.presentation import available, figures, names, style, summary
 from palimpsest.presentation.data import Tables, level_title, severity
 from palimpsest.provenance import PalimpsestError
 
@@ -111,6 +111,17 @@ def test_a_missing_cell_stops_the_figure_and_is_named(tmp_path):
         figures.draw("accuracy", Tables(folder))
 
 
+def test_a_probe_with_too_few_people_is_said_so_and_drawn_empty(tmp_path):
+    folder = example.write(tmp_path / "example")
+    example.probes().assign(value=float("nan"), low=float("nan"), high=float("nan"), n=0).to_parquet(
+        folder / "probes.parquet"
+    )
+    with style.context():
+        figure = figures.draw("probes", Tables(folder))
+    assert {text for text, _ in words(figure)} >= {"no numbers"}
+    assert summary.still_held(Tables(folder)) == ["The study has too few people for the probe of attribute value."]
+
+
 def test_a_number_that_stands_there_twice_is_an_error(tmp_path):
     import pandas
 
@@ -131,8 +142,13 @@ def test_a_study_without_a_world_has_the_figures_that_apply(stories):
 
 
 def study_settings(**changes):
-    settings = {"tasks": ["closed_book", "closed_book_mc", "perplexity"], "recovery": {"lora": 1}, "probes": ["attribute_value"],
-                "compression": {"rtn": 1}, "models": {"atlas": SimpleNamespace(compress=True)}}  # fmt: skip
+    settings = {
+        "tasks": ["closed_book", "closed_book_mc", "perplexity"],
+        "recovery": {"lora": 1},
+        "probes": ["attribute_value"],
+        "compression": {"rtn": 1},
+        "models": {"atlas": SimpleNamespace(compress=True)},
+    }
     return SimpleNamespace(**settings | changes)
 
 
@@ -145,7 +161,8 @@ def test_names_follow_from_the_study():
 
 
 def test_names_cost_no_heavy_import():
-    code = "import sys, palimpsest.presentation.names; print(*{'matplotlib', 'pandas', 'torch', 'numpy'} & set(sys.modules))"
+    heavy = "{'matplotlib', 'pandas', 'torch', 'numpy'}"
+    code = f"import sys, palimpsest.presentation.names; print(*{heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == ""
 
 

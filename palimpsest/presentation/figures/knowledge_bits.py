@@ -14,13 +14,14 @@ TITLE = "Bits of knowledge against bytes on disk"
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A point a cell, dense models as stars; x: bytes of the artifact with the dense tensors that it refers to."""
     bits, size = tables.numbers(quantities.BITS), tables.measured("bytes_total")
+    unit, factor = ("thousand bits", 1e-3) if max(number.value for number in bits.values()) >= 1000 else ("bits", 1.0)
     figure = style.new_figure(width, 0.55 * width if width > 5 else 1.05 * width)
     panel = figure.subplots()
     handles: dict[str, object] = {}
     points, named = [], []
     several = len(tables.models) > 1
     for cell in tables.cells:
-        number, x, look = bits[cell].times(1e-3), size[cell].value / 1e6, tables.looks[cell.label]
+        number, x, look = bits[cell].times(factor), size[cell].value / 1e6, tables.looks[cell.label]
         below, above = number.errors
         marker = {"markersize": 9} if cell.is_dense else {}
         point = panel.errorbar(x, number.value, [[below], [above]], linestyle="none", **look.points | marker)
@@ -33,13 +34,14 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set_xlabel("size on disk (MB, logarithmic)")
-    panel.set_ylabel("knowledge (thousand bits)")
+    panel.set_ylabel(f"knowledge ({unit})")
     panel.margins(x=0.08, y=0.1)
     panel.set_ylim(min(0, panel.get_ylim()[0]), None)
     order = [label for label in tables.labels if label in handles]
     style.legend(figure, [handles[label] for label in order], order)
     bars = [
-        (x, 1e-3 * bits[cell].low, x, 1e-3 * bits[cell].high) for cell, (x, _) in zip(tables.cells, points, strict=True)
+        (x, factor * bits[cell].low, x, factor * bits[cell].high)
+        for cell, (x, _) in zip(tables.cells, points, strict=True)
     ]
     labels.place(panel, named, points, bars)
     return figure

@@ -30,8 +30,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             arms = {"xerr": [[x.errors[0]], [x.errors[1]]], "yerr": [[y.errors[0]], [y.errors[1]]]}
             handles.setdefault(cell.label, panel.errorbar(x.value, y.value, **arms, linestyle="none", **look.points))
         _frame(panel, kind.title)
-        bottom = panel.get_ylim()[0]
-        panel.set_ylim(min(bottom, POINTS * 1.6), None)
+        style.at_least(panel, 1.6 * POINTS, 2)
     for panel in panels:
         low, high = panel.get_ylim()
         left = panel.get_xlim()
@@ -73,6 +72,7 @@ def _frame(panel, title: str) -> None:
     panel.set_xscale("symlog", linthresh=10, linscale=1.2)
     panel.xaxis.set_minor_locator(NullLocator())
     low, high = panel.get_xlim()
+    low, high = min(low, -1.5), max(high, 8.0)
     high = 1.5 * high if high > 10 else high  # room for the words beside the outermost cell
     panel.set_xticks(
         [tick for tick in (-10, -5, 0, 5, 10, 30, *(10**power for power in range(2, 9))) if low <= tick <= high]

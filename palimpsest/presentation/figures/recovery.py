@@ -10,7 +10,7 @@ from palimpsest.presentation.data import Tables, level_title
 
 TITLE = "What recoveries bring back"
 # pool -> look: filled and hollow, so that the two can be told apart in grey.
-POOLS = {"R": ("#0072b2", "o", "#0072b2", -0.09), "U": ("#d55e00", "s", "white", 0.09)}
+POOLS = {"R": ("#0072b2", "o", "#0072b2", -0.09), "U": ("#d55e00", "s", style.PAPER, 0.09)}
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
@@ -33,8 +33,9 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             numbers = [tables.numbers(quantity, [cell], recovery)[cell].times(100) for recovery in recoveries]
             below, above = zip(*(number.errors for number in numbers), strict=True)
             points = panel.errorbar(
-                [place + shift for place in range(len(recoveries))], [number.value for number in numbers], [below, above],
-                color=color, marker=marker, markerfacecolor=face, markeredgecolor=color, linestyle="none", elinewidth=0.9,
+                [place + shift for place in range(len(recoveries))], [number.value for number in numbers],
+                [below, above], linestyle="none", elinewidth=0.9,
+                color=color, marker=marker, markerfacecolor=face, markeredgecolor=color,
             )  # fmt: skip
             handles.setdefault(f"pool {pool}", points)
         names = ["cell alone", *(f"+ {recovery}" for recovery in recoveries[1:])]
@@ -44,6 +45,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         panel.set_title(f"{cell.model} " * several + f"{cell.label}, {level_title(cell.level)}")
     for panel in list(panels.flat)[len(cells) :]:
         panel.set_visible(False)
+    middle = sum(panels[0, 0].get_ylim()) / 2
+    style.at_least(panels[0, 0], middle - 5, middle + 5)
     for panel in panels[:, 0]:
         panel.set_ylabel("known facts (%)")
     words = {"pool R": "R: the recovery text speaks of these people", "pool U": "U: it does not",

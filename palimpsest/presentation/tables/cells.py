@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Quantity, Tables
-from palimpsest.presentation.tables.latex import Column, Table, seed_column
+from palimpsest.presentation.tables.latex import Column, Table, cell_columns
 
 TITLE = "Every cell: size, knowledge and perplexity"
 
@@ -12,12 +12,8 @@ TITLE = "Every cell: size, knowledge and perplexity"
 def rows(tables: Tables) -> Table:
     """One row a cell, without recovery; every column is filled or the table fails."""
     asked = columns_of(tables)
-    table = Table([
-        Column("model", "model", right=False), Column("label", "label", right=False), Column("level", "level", right=False),
-        *seed_column(tables),
-        Column("bits_per_weight", "bits", "per weight"), Column("bytes_total", "size", "MB", 2, 1e-6),
-        *(column for column, _ in asked),
-    ])  # fmt: skip
+    sizes = [Column("bits_per_weight", "bits", "per weight"), Column("bytes_total", "size", "MB", 2, 1e-6)]
+    table = Table([*cell_columns(tables), *sizes, *(column for column, _ in asked)])
     bits, size = tables.measured("bits_per_weight"), tables.measured("bytes_total")
     values = {column.key: tables.numbers(quantity) for column, quantity in asked}
     before = None
@@ -33,10 +29,12 @@ def rows(tables: Tables) -> Table:
 def columns_of(tables: Tables) -> list[tuple[Column, Quantity]]:
     """The quantities that this study has, each with its column."""
     found = []
-    short = {"closed book": ("closed book", "%"), "closed book, ranked": ("ranked", "%"),
-             "open book, one person": ("open book", "one, %"), "open book, three people": ("open book", "three, %"),
-             "prose without facts": ("perplexity", "prose"), "passages about invented people": ("perplexity", "passages"),
-             "biographies": ("perplexity", "biographies")}  # fmt: skip
+    short = {
+        "closed book": ("closed book", "%"), "closed book, ranked": ("ranked", "%"),
+        "open book, one person": ("open book", "one, %"), "open book, three people": ("open book", "three, %"),
+        "prose without facts": ("perplexity", "prose"), "passages about invented people": ("perplexity", "passages"),
+        "biographies": ("perplexity", "biographies"),
+    }  # fmt: skip
     for quantity in quantities.accuracies(tables):
         title, unit = short.get(quantity.title, (quantity.title, "%"))
         found.append((Column(_key(quantity), title, unit, 1, 100), quantity))

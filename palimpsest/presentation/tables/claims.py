@@ -10,11 +10,15 @@ TITLE = "Claims and verdicts"
 
 def rows(tables: Tables) -> Table:
     """One row a claim, in the order of reports/claims.yaml."""
-    table = Table([
-        Column("statement", "claim", right=False, wide=0.34), Column("paper", "paper", right=False, wide=0.12),
-        Column("verdict", "verdict", right=False), Column("effect", "effect", "", 3), Column("threshold", "must exceed", "", 3),
+    columns = [
+        Column("statement", "claim", right=False, wide=0.34),
+        Column("paper", "paper", right=False, wide=0.12),
+        Column("verdict", "verdict", right=False),
+        Column("effect", "effect", "", 3),
+        Column("threshold", "must exceed", "", 3),
         Column("where", "tested on", right=False, wide=0.24),
-    ])  # fmt: skip
+    ]
+    table = Table(columns)
     for index, claim in enumerate(tables.claims):
         effect = None
         if claim.get("effect") is not None:

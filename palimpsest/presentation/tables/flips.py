@@ -6,19 +6,22 @@ from dataclasses import replace
 
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Tables
-from palimpsest.presentation.tables.latex import Column, Table, seed_column
+from palimpsest.presentation.tables.latex import Column, Table, cell_columns
 
 TITLE = "Answers lost and gained against the dense model"
 
 
 def rows(tables: Tables) -> Table:
     """One row a cell and task."""
-    table = Table([
-        Column("model", "model", right=False), Column("label", "label", right=False), Column("level", "level", right=False),
-        *seed_column(tables), Column("task", "task", right=False),
-        Column("lost", "lost", "%", 1, 100), Column("gained", "gained", "%", 1, 100),
-        Column("difference", "difference", "points", 1, 100), Column("p_holm", "p", "Holm", 3), Column("n", "questions", "", 0),
-    ])  # fmt: skip
+    columns = [
+        Column("task", "task", right=False),
+        Column("lost", "lost", "%", 1, 100),
+        Column("gained", "gained", "%", 1, 100),
+        Column("difference", "difference", "points", 1, 100),
+        Column("p_holm", "p", "Holm", 3),
+        Column("n", "questions", "", 0),
+    ]
+    table = Table([*cell_columns(tables), *columns])
     cells = [cell for cell in tables.cells if not cell.is_dense]
     for lost, _ in quantities.flips(tables):
         values = {

@@ -11,11 +11,13 @@ from pathlib import Path
 from palimpsest.presentation.data import Number, Tables
 from palimpsest.provenance import atomic_file
 
-SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-           "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "→": r"$\rightarrow$",
-           "–": "--", "—": "---", "…": r"\ldots{}", "\u2009": r"\,", "\u00a0": "~", "Σ": r"$\Sigma$", "δ": r"$\delta$", "ρ": r"$\rho$",
-           "‖": r"$\|$", "·": r"$\cdot$", "’": "'", "“": "``", "”": "''"}  # fmt: skip
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "≥": r"$\geq$", "≤": r"$\leq$", "−": r"$-$", "±": r"$\pm$", "×": r"$\times$", "→": r"$\rightarrow$", "–": r"--",
+    "—": r"---", "…": r"\ldots{}", "\u2009": r"\,", "\u00a0": r"~", "Σ": r"$\Sigma$", "δ": r"$\delta$",
+    "ρ": r"$\rho$", "‖": r"$\|$", "·": r"$\cdot$", "’": r"'", "“": r"``", "”": r"''",
+}  # fmt: skip
 
 
 @dataclass
@@ -48,9 +50,11 @@ class Table:
         self.rows.append(row)
 
 
-def seed_column(tables: Tables) -> list[Column]:
-    """The column of seeds, in a study that has several."""
-    return [Column("seed", "seed", decimals=0)] if any(cell.seed for cell in tables.cells) else []
+def cell_columns(tables: Tables) -> list[Column]:
+    """The columns that name a cell: model, label, level, and seed in a study that has several."""
+    several = any(cell.seed for cell in tables.cells)
+    named = [Column(name, name, right=False) for name in ("model", "label", "level")]
+    return [*named, Column("seed", "seed", decimals=0)] if several else named
 
 
 def escape(text: object) -> str:
@@ -81,7 +85,10 @@ def interval(value: object, column: Column) -> str:
 
 
 def latex(table: Table) -> str:
-    """A booktabs tabular. Intervals stand small under their numbers, or beside them where cells are sentences; nothing in it depends on when or where it was made."""
+    """A booktabs tabular (packages booktabs and array).
+
+    Intervals stand small under their numbers, or beside them where cells are sentences.
+    """
     inline = any(column.wide for column in table.columns)
     wide = r">{\raggedright\arraybackslash}p"
     spec = "".join(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Tables
-from palimpsest.presentation.tables.latex import Column, Table, seed_column
+from palimpsest.presentation.tables.latex import Column, Table, cell_columns
 
 TITLE = "What recoveries bring back"
 
 
 def rows(tables: Tables) -> Table:
-    """One row a variant of each recovered cell, the cell alone first; no verdict where the damage is under ten points."""
-    table = Table([
-        Column("model", "model", right=False), Column("label", "label", right=False), Column("level", "level", right=False),
-        *seed_column(tables), Column("recovery", "recovery", right=False),
+    """One row a variant of each recovered cell, the cell alone first; no verdict for damage under ten points."""
+    columns = [
+        Column("recovery", "recovery", right=False),
         Column("parameters_extra", "parameters", "extra", 0),
-        Column("known_R", "known, R", "%", 1, 100), Column("known_U", "known, U", "%", 1, 100),
-        Column("returned_unseen", "returned", "unseen, %", 0, 100), Column("relearned", "re-learned", "%", 0, 100),
-    ])  # fmt: skip
+        Column("known_R", "known, R", "%", 1, 100),
+        Column("known_U", "known, U", "%", 1, 100),
+        Column("returned_unseen", "returned", "unseen, %", 0, 100),
+        Column("relearned", "re-learned", "%", 0, 100),
+    ]
+    table = Table([*cell_columns(tables), *columns])
     for cell, recoveries in tables.recovered.items():
         for recovery in ("none", *recoveries):
             row = {

@@ -10,11 +10,15 @@ TITLE = "Where the time went"
 
 def rows(tables: Tables) -> Table:
     """One row a stage, and a last row with the total."""
-    table = Table([
-        Column("stage", "stage", right=False), Column("jobs", "jobs", "", 0), Column("cpu_seconds", "CPU", "s"),
-        Column("share", "share", "%", 0, 100), Column("import_share", "of it imports", "%", 0, 100),
+    columns = [
+        Column("stage", "stage", right=False),
+        Column("jobs", "jobs", "", 0),
+        Column("cpu_seconds", "CPU", "s"),
+        Column("share", "share", "%", 0, 100),
+        Column("import_share", "of it imports", "%", 0, 100),
         Column("peak_memory_bytes", "peak memory", "MB", 0, 1e-6),
-    ])  # fmt: skip
+    ]
+    table = Table(columns)
     total = tables.times[-1].cpu_seconds if tables.times else 0.0
     for stage in tables.times:
         row = {"stage": stage.stage, "jobs": stage.jobs, "cpu_seconds": stage.cpu_seconds}
