@@ -42,7 +42,7 @@ lint: .venv/.installed ## ruff, snakefmt, snakemake --lint, and generated files 
 	.venv/bin/ruff format --check .
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake --lint
-	.venv/bin/python -m palimpsest.settings --check
+	.venv/bin/python -m palimpsest.settings config.yaml studies/*.yaml
 
 format: .venv/.installed ## rewrite the sources in house style
 	.venv/bin/ruff check --fix .

@@ -31,6 +31,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+FULL = (os.strerror(errno.ENOSPC), "disk is full")
 _starting = time.process_time()
 
 
@@ -68,18 +69,27 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     try:
         main(args)
         if args.times:
-            write_json(args.times, {
-                "cpu_seconds": round(time.process_time(), 3),
-                "import_cpu_seconds": round(_starting + clock.seconds, 3),
-                "wall_seconds": round(time.monotonic() - wall, 3),
-                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            })
+            write_json(
+                args.times,
+                {
+                    "cpu_seconds": round(time.process_time(), 3),
+                    "import_cpu_seconds": round(_starting + clock.seconds, 3),
+                    "wall_seconds": round(time.monotonic() - wall, 3),
+                    "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                },
+            )
     except PalimpsestError as error:
         sys.exit(f"{parser.prog}: {error}")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        # Libraries that write by themselves (safetensors, Arrow) wrap the system's error in one of their own.
+        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and not any(
+            text in str(error) for text in FULL
+        ):
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        sys.exit(f"{parser.prog}: the disk is full{where}. Nothing half-written was kept: free some space and run the study again.")
+        where = f" while writing {error.filename}" if getattr(error, "filename", None) else ""
+        sys.exit(
+            f"{parser.prog}: the disk is full{where}. Nothing half-written was kept: free some space and run "
+            "the study again."
+        )
     except KeyboardInterrupt:
         sys.exit(130)

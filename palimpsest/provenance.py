@@ -20,7 +20,7 @@ DIGESTS = "digests.json"
 
 
 class PalimpsestError(Exception):
-    """Something that a person must put right. The message names the value and the place and says what would be right."""
+    """Something that a person must put right. The message names value and place and says what would be right."""
 
 
 class DamagedArtifact(PalimpsestError):
@@ -108,7 +108,9 @@ def verify_folder(path: str | Path) -> str:
     for name, digest in sorted(expected.items()):
         file = path / name
         if not file.exists():
-            raise DamagedArtifact(f"{file}: missing, though {path / DIGESTS} names it. Delete {path} and run the study again.")
+            raise DamagedArtifact(
+                f"{file}: missing, though {path / DIGESTS} names it. Delete {path} and run the study again."
+            )
         if (found := digest_file(file)) != digest:
             raise DamagedArtifact(
                 f"{file}: its SHA-256 is {found[:12]}…, {DIGESTS} says {digest[:12]}…: the file was changed or damaged "

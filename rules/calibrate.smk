@@ -1,10 +1,6 @@
 # The rows of text whose activations the methods see.
 
 
-def calibration_text(wildcards):
-    return study.calibration[wildcards.calibration].text
-
-
 rule calibrate:
     input:
         model=MODEL_DONE,
@@ -12,6 +8,10 @@ rule calibrate:
     output:
         done=CALIBRATION_DONE,
         times=times("calibrate/{model}/{calibration}/{seed}"),
+    log:
+        log_of("calibrate/{model}/{calibration}/{seed}"),
+    conda:
+        "../envs/palimpsest.yaml"
     params:
         model=subpath(input.model, parent=True),
         folder=subpath(output.done, parent=True),
@@ -19,8 +19,6 @@ rule calibrate:
         samples=lambda wildcards: study.calibration[wildcards.calibration].samples,
         length=lambda wildcards: study.calibration[wildcards.calibration].length,
         seed=lambda wildcards: wildcards.seed[1:],
-    log:
-        log_of("calibrate/{model}/{calibration}/{seed}"),
     shell:
         "python scripts/calibrate.py --model {params.model:q} --text {params.text:q} --samples {params.samples} "
         "--length {params.length} --seed {params.seed} --output {params.folder:q} --times {output.times:q} 2> {log:q}"

@@ -11,8 +11,8 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
-os.environ["PYTHONPATH"] = workflow.basedir  # the library of this checkout, also on a cluster's nodes
-os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+# Jobs run this checkout's library with the Python that runs Snakemake, on a cluster's nodes too.
+os.environ.update(PYTHONPATH=workflow.basedir, PATH=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH')}")
 
 from palimpsest import settings
 from palimpsest.evaluation import definition
@@ -94,6 +94,36 @@ def text_source(text):
     return WORLD_DONE if isinstance(text, str) else text_of(text)
 
 
+def calibration_text(wildcards):
+    return study.calibration[wildcards.calibration].text
+
+
+def cell_calibration(wildcards):
+    needed = grid.calibration(cell_of(wildcards))
+    if needed is None:
+        return []
+    name, seed = needed
+    return CALIBRATION_DONE.format(model=wildcards.model, calibration=name, seed=f"s{seed}")
+
+
+def adapter_of(wildcards):
+    return [] if wildcards.recovery == NONE else ADAPTER_DONE.format(**wildcards)
+
+
+def recovery_of(wildcards):
+    return grid.recovery(variant_of(wildcards))
+
+
+def recovery_texts(wildcards):
+    training = recovery_of(wildcards).training
+    return [text for text in (training.text, training.validation) if text is not None]
+
+
+def recovery_validation(wildcards):
+    validation = recovery_of(wildcards).training.validation
+    return [] if validation is None else ["--validation", text_of(validation)]
+
+
 def times(path):
     """Where a job's CPU seconds and peak memory go."""
     return f"{RESULTS}/times/{path}.json"
@@ -114,7 +144,18 @@ def finish():
     clocks.print_table(rows)
     page = f"{RESULTS}/workflow-report.html"
     if not os.path.exists(page) or os.path.getmtime(page) < os.path.getmtime(f"{RESULTS}/report.html"):
-        command = [sys.executable, "-m", "snakemake", "--configfile", STUDY_FILE, "--report", page, "--nolock", "--quiet", "all"]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--configfile",
+            STUDY_FILE,
+            "--report",
+            page,
+            "--nolock",
+            "--quiet",
+            "all",
+        ]
         subprocess.run(command, check=True, cwd=workflow.basedir)
     print(f"{RESULTS}/report.html")
 

@@ -1,14 +1,6 @@
 # One cell: a model compressed by one method at one level (dense/full/s0 is the control, with nothing compressed).
 
 
-def cell_calibration(wildcards):
-    needed = grid.calibration(cell_of(wildcards))
-    if needed is None:
-        return []
-    name, seed = needed
-    return CALIBRATION_DONE.format(model=wildcards.model, calibration=name, seed=f"s{seed}")
-
-
 rule compress:
     input:
         model=MODEL_DONE,
@@ -16,6 +8,10 @@ rule compress:
     output:
         done=CELL_DONE,
         times=times(f"compress/{CELL}"),
+    log:
+        log_of(f"compress/{CELL}"),
+    conda:
+        "../envs/palimpsest.yaml"
     params:
         model=subpath(input.model, parent=True),
         folder=subpath(output.done, parent=True),
@@ -27,8 +23,6 @@ rule compress:
         settings=lambda wildcards: grid.settings(cell_of(wildcards)),
         options=lambda wildcards: settings_json(grid.settings(cell_of(wildcards))["options"]),
         propagate=lambda wildcards: json.dumps(bool(grid.settings(cell_of(wildcards))["propagate"])),
-    log:
-        log_of(f"compress/{CELL}"),
     shell:
         "python scripts/compress.py --model {params.model:q} --method {params.settings[method]:q} "
         "--level {params.level:q} --label {wildcards.label:q} --seed {params.seed} --options {params.options:q} "

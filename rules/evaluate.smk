@@ -6,22 +6,20 @@ ANSWERS = f"{VARIANT}/answers.parquet"
 FEATURES_DONE = f"{VARIANT}/features/{DONE}"
 
 
-def adapter_of(wildcards):
-    return [] if wildcards.recovery == NONE else ADAPTER_DONE.format(**wildcards)
-
-
 rule task_data:
     input:
         lambda wildcards: task_inputs(wildcards.task),
     output:
         done=TASK_DONE,
         times=times("task_data/{task}"),
-    params:
-        folder=subpath(output.done, parent=True),
-        source=lambda wildcards, input: ["--world", f"{RESULTS}/world"] if WORLD_DONE in input else [],
-        definition=lambda wildcards: definition.shipped(wildcards.task),
     log:
         log_of("task_data/{task}"),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        folder=subpath(output.done, parent=True),
+        source=lambda wildcards, input: ["--world", os.path.dirname(WORLD_DONE)] if WORLD_DONE in input else [],
+        definition=lambda wildcards: definition.shipped(wildcards.task),
     shell:
         "python scripts/task_data.py --task {wildcards.task:q} {params.source:q} "
         "--output {params.folder:q} --times {output.times:q} 2> {log:q}"
@@ -38,6 +36,10 @@ rule evaluate:
         answers=ANSWERS,
         features=FEATURES_DONE if PROBE_TASKS else [],
         times=times(f"evaluate/{CELL}/{{recovery}}"),
+    log:
+        log_of(f"evaluate/{CELL}/{{recovery}}"),
+    conda:
+        "../envs/palimpsest.yaml"
     params:
         variant=lambda wildcards, input: os.path.dirname(input.adapter or input.cell),
         tasks=[os.path.dirname(path) for path in ALL_TASKS],
@@ -48,8 +50,6 @@ rule evaluate:
         ],
         cache=f"{STORE}/answers",
         row=lambda wildcards: variant_of(wildcards).row,
-    log:
-        log_of(f"evaluate/{CELL}/{{recovery}}"),
     shell:
         "python scripts/evaluate.py --variant {params.variant:q} --tasks {params.tasks:q} {params.probes:q} "
         "--model {params.row[model]:q} --label {params.row[label]:q} --method {params.row[method]:q} "

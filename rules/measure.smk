@@ -4,19 +4,19 @@
 rule measure:
     input:
         cells=[CELL_DONE.format(**cell.wildcards) for cell in grid.cells()],
-        adapters=[
-            ADAPTER_DONE.format(**variant.wildcards) for variant in grid.variants() if variant.recovery != NONE
-        ],
+        adapters=[ADAPTER_DONE.format(**variant.wildcards) for variant in grid.variants() if variant.recovery != NONE],
     output:
         measurements=f"{RESULTS}/measurements.parquet",
         times=times("measure"),
-    params:
-        results=RESULTS,
-        study=STUDY_FILE,
-        settings=study.measurement,
-    threads: workflow.cores
     log:
         log_of("measure"),
+    conda:
+        "../envs/palimpsest.yaml"
+    threads: workflow.cores
+    params:
+        results=subpath(output.measurements, parent=True),
+        study=STUDY_FILE,
+        settings=study.measurement,
     shell:
         "python scripts/measure.py --study {params.study:q} --results {params.results:q} "
         "--output {output.measurements:q} --times {output.times:q} 2> {log:q}"

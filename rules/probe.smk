@@ -10,11 +10,13 @@ rule probe:
     output:
         probes=f"{RESULTS}/probes.parquet",
         times=times("probe"),
-    params:
-        results=RESULTS,
-        study=STUDY_FILE,
     log:
         log_of("probe"),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        results=subpath(output.probes, parent=True),
+        study=STUDY_FILE,
     shell:
         "python scripts/probe.py --study {params.study:q} --results {params.results:q} "
         "--output {output.probes:q} --times {output.times:q} 2> {log:q}"

@@ -1,20 +1,6 @@
 # What is put on a cell to bring knowledge back.
 
 
-def recovery_of(wildcards):
-    return grid.recovery(variant_of(wildcards))
-
-
-def recovery_texts(wildcards):
-    training = recovery_of(wildcards).training
-    return [text for text in (training.text, training.validation) if text is not None]
-
-
-def recovery_validation(wildcards):
-    validation = recovery_of(wildcards).training.validation
-    return [] if validation is None else ["--validation", text_of(validation)]
-
-
 rule recover:
     input:
         cell=CELL_DONE,
@@ -23,6 +9,12 @@ rule recover:
     output:
         done=ADAPTER_DONE,
         times=times(f"recover/{CELL}/{{recovery}}"),
+    log:
+        log_of(f"recover/{CELL}/{{recovery}}"),
+    wildcard_constraints:
+        recovery=f"(?!none/){WILDCARDS['recovery']}",
+    conda:
+        "../envs/palimpsest.yaml"
     params:
         cell=subpath(input.cell, parent=True),
         folder=subpath(output.done, parent=True),
@@ -32,10 +24,6 @@ rule recover:
         text=lambda wildcards: text_of(recovery_of(wildcards).training.text),
         validation=recovery_validation,
         training=lambda wildcards: recovery_of(wildcards).training,
-    log:
-        log_of(f"recover/{CELL}/{{recovery}}"),
-    wildcard_constraints:
-        recovery="(?!none/)" + WILDCARDS["recovery"],
     shell:
         "python scripts/recover.py --cell {params.cell:q} --method {params.method:q} --options {params.options:q} "
         "--text {params.text:q} {params.validation:q} --steps {params.training.steps} "

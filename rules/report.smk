@@ -21,12 +21,14 @@ rule analyse:
         claims=f"{RESULTS}/claims.json",
         facts=[f"{RESULTS}/facts.parquet"] if study.world else [],
         times=times("analyse"),
-    params:
-        results=RESULTS,
-        study=STUDY_FILE,
-        variants=[variant.id for variant in VARIANTS],
     log:
         log_of("analyse"),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        results=subpath(output.metrics, parent=True),
+        study=STUDY_FILE,
+        variants=[variant.id for variant in VARIANTS],
     shell:
         "python scripts/analyse.py --study {params.study:q} --results {params.results:q} "
         "--claims {input.claims:q} --times {output.times:q} 2> {log:q}"
@@ -45,13 +47,15 @@ rule figure:
             labels={"figure": "{figure}", "study": study.name},
         ),
         times=times("figure/{figure}"),
-    params:
-        results=RESULTS,
-        source=lambda wildcards: names.figure_source(wildcards.figure),
-    wildcard_constraints:
-        figure="|".join(names.FIGURES),
     log:
         log_of("figure/{figure}"),
+    wildcard_constraints:
+        figure="|".join(names.FIGURES),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        results=subpath(output.pdf, ancestor=2),
+        source=lambda wildcards: names.figure_source(wildcards.figure),
     shell:
         "python scripts/figure.py --name {wildcards.figure:q} --tables {params.results:q} "
         "--output {output.pdf:q} {output.png:q} --times {output.times:q} 2> {log:q}"
@@ -66,13 +70,16 @@ rule tables:
     output:
         tables=expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=TABLES, kind=["tex", "csv"]),
         times=times("tables"),
-    params:
-        results=RESULTS,
-        folder=f"{RESULTS}/tables",
-        names=TABLES,
-        cells=[cell.id for cell in grid.cells()],
     log:
         log_of("tables"),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        results=subpath(input.metrics, parent=True),
+        folder=lambda wildcards, output: os.path.dirname(output.tables[0]),
+        names=TABLES,
+        source=names.page_source(),
+        cells=[cell.id for cell in grid.cells()],
     shell:
         "python scripts/table.py --name {params.names:q} --tables {params.results:q} --output {params.folder:q} "
         "--expect {params.cells:q} --times {output.times:q} 2> {log:q}"
@@ -86,11 +93,13 @@ rule page:
     output:
         html=report(f"{RESULTS}/report.html", category="The study's own report", labels={"study": study.name}),
         times=times("report"),
-    params:
-        results=RESULTS,
-        source=digest_file("reports/report.html.j2"),
     log:
         log_of("report"),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        results=subpath(output.html, parent=True),
+        source=names.page_source(),
     shell:
         "python scripts/report.py --tables {params.results:q} --output {output.html:q} --times {output.times:q} 2> {log:q}"
 
@@ -104,11 +113,13 @@ rule paper:
         paper=f"{RESULTS}/paper.pdf" if shutil.which("pdflatex") else [],
         tex=f"{RESULTS}/paper.tex",
         times=times("paper"),
-    params:
-        results=RESULTS,
-        source=digest_file("reports/paper.tex"),
     log:
         log_of("paper"),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        results=subpath(output.tex, parent=True),
+        source=names.page_source(),
     shell:
         "python scripts/paper.py --tables {params.results:q} --output {output.tex:q} {output.paper:q} "
         "--times {output.times:q} 2> {log:q}"

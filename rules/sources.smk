@@ -5,11 +5,13 @@ rule world:
     output:
         done=WORLD_DONE,
         times=times("world"),
-    params:
-        folder=f"{RESULTS}/world",
-        settings=settings_json(study.world) if study.world else "",
     log:
         log_of("world"),
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        folder=subpath(output.done, parent=True),
+        settings=settings_json(study.world) if study.world else "",
     shell:
         "python scripts/world.py --settings {params.settings:q} --output {params.folder:q} "
         "--times {output.times:q} 2> {log:q}"
@@ -22,17 +24,19 @@ rule train:
     output:
         done=MODEL_DONE,
         times=times("train/{model}"),
+    log:
+        log_of("train/{model}"),
+    wildcard_constraints:
+        model="|".join(name for name, model in study.models.items() if model.source == "world") or "(?!)",
+    priority: 100
+    conda:
+        "../envs/palimpsest.yaml"
     params:
-        world=f"{RESULTS}/world",
+        world=subpath(input.world, parent=True),
         folder=subpath(output.done, parent=True),
         architecture=lambda wildcards: settings_json(study.models[wildcards.model].architecture),
         training=lambda wildcards: settings_json(study.models[wildcards.model].training),
         state=f"{STORE}/training",
-    wildcard_constraints:
-        model="|".join(name for name, model in study.models.items() if model.source == "world") or "(?!)",
-    log:
-        log_of("train/{model}"),
-    priority: 100
     shell:
         "python scripts/train.py --name {wildcards.model:q} --world {params.world:q} "
         "--architecture {params.architecture:q} --training {params.training:q} "
@@ -45,13 +49,15 @@ rule import_model:
     output:
         done=MODEL_DONE,
         times=times("import_model/{model}"),
+    log:
+        log_of("import_model/{model}"),
+    wildcard_constraints:
+        model="|".join(name for name, model in study.models.items() if model.source == "folder") or "(?!)",
+    conda:
+        "../envs/palimpsest.yaml"
     params:
         source=lambda wildcards, input: os.path.dirname(input[0]),
         folder=subpath(output.done, parent=True),
-    wildcard_constraints:
-        model="|".join(name for name, model in study.models.items() if model.source == "folder") or "(?!)",
-    log:
-        log_of("import_model/{model}"),
     shell:
         "python scripts/import_model.py --folder {params.source:q} --output {params.folder:q} "
         "--times {output.times:q} 2> {log:q}"

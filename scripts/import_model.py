@@ -7,7 +7,9 @@ from palimpsest import job
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="import_model", description=__doc__)
-    options.add_argument("--folder", required=True, help="a Hugging Face folder: config.json, *.safetensors, tokenizer files")
+    options.add_argument(
+        "--folder", required=True, help="a Hugging Face folder: config.json, *.safetensors, tokenizer files"
+    )
     options.add_argument("--output", required=True, metavar="FOLDER", help="the study's copy")
     return options
 

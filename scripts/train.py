@@ -12,7 +12,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--world", required=True, metavar="FOLDER", help="the world's folder")
     options.add_argument("--architecture", required=True, metavar="JSON", help="the model's `architecture` key")
     options.add_argument("--training", required=True, metavar="JSON", help="the model's `training` key")
-    options.add_argument("--state", required=True, metavar="FOLDER", help="where the state for resuming is kept meanwhile")
+    options.add_argument(
+        "--state", required=True, metavar="FOLDER", help="where the state for resuming is kept meanwhile"
+    )
     options.add_argument("--output", required=True, metavar="FOLDER", help="the checkpoint, a Hugging Face folder")
     return options
 

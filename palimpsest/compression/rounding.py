@@ -42,7 +42,9 @@ class Grid:
     ) -> Grid:
         """Settings for a matrix: float16 scales if asked and if all are in float16's normal range, else float32."""
         if scale_bits not in (16, 32):
-            raise PalimpsestError(f"scale_bits is {scale_bits}; scales take 16 or 32 bits, or 0: those of the checkpoint.")
+            raise PalimpsestError(
+                f"scale_bits is {scale_bits}; scales take 16 or 32 bits, or 0: those of the checkpoint."
+            )
         exact = cls(bits, symmetric)
         scales = torch.cat([exact.fit(weight[:, group])[0] for group in groups])
         limits = torch.finfo(torch.float16)

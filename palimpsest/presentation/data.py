@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pandas
 
-from palimpsest import levels
 from palimpsest.grid import Cell
 from palimpsest.presentation import style, times
+from palimpsest.presentation.level_names import family, severity
 from palimpsest.provenance import PalimpsestError, read_json
 
 CELL = ["model", "label", "method", "level", "seed"]
-SEVERITY = ("full", "sparsity", "n:m", "format", "bits", "joint", "kept share")
 
 
 @dataclass(frozen=True)
@@ -256,35 +255,3 @@ class Tables:
             raise PalimpsestError(
                 f"{self.folder / 'metrics.parquet'}: missing cells: {', '.join(missing)}. Run the study again."
             )
-
-
-def family(cell: Cell) -> str:
-    """pruning, quantization, low rank, …: what the cell's level is a level of."""
-    return style.FAMILIES[levels.parse(cell.level).syntax]
-
-
-def severity(level: str) -> tuple:
-    """A key that sorts levels of one family from mild to harsh."""
-    parsed = levels.parse(level)
-    amount = {
-        "sparsity": lambda: (parsed.fraction,),
-        "n:m": lambda: (parsed.fraction, parsed.group),
-        "bits": lambda: (-parsed.bits, parsed.group or float("inf")),
-        "kept share": lambda: (-parsed.share,),
-        "joint": lambda: (severity(parsed.pruning.text), severity(parsed.quantization.text)),
-        "format": lambda: (parsed.name,),
-        "full": lambda: (0,),
-    }
-    return (SEVERITY.index(parsed.syntax), *amount[parsed.syntax]())
-
-
-def level_title(level: str, words: bool = True) -> str:
-    """A level in few words: `50 %`, `2:4`, `3 bit`, `80 % kept` (or `80 %`, where an axis says what is kept)."""
-    parsed = levels.parse(level)
-    if parsed.syntax == "sparsity":
-        return f"{100 * parsed.fraction:g} %"
-    if parsed.syntax == "bits":
-        return f"{parsed.bits} bit" + (f" g{parsed.group}" if parsed.group else "")
-    if parsed.syntax == "kept share":
-        return f"{100 * parsed.share:g} % kept" if words else f"{100 * parsed.share:g} %"
-    return parsed.text

@@ -12,8 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from palimpsest.grid import Cell
 from palimpsest.presentation import style
-from palimpsest.presentation.data import Number, Quantity, Tables, level_title, severity
-from palimpsest.presentation.data import family as family_of
+from palimpsest.presentation.data import Number, Quantity, Tables
+from palimpsest.presentation.level_names import family as family_of
+from palimpsest.presentation.level_names import level_title, severity
 
 AXES = {"pruning": "pruning: zeros", "low rank": "low rank: kept"}
 STEP = 0.13  # between the labels at one level, in units of levels

@@ -81,7 +81,7 @@ def figure_category(name: str) -> str:
 def figure_source(name: str) -> str:
     """Digest of the code that draws a figure: as a rule's parameter, it redraws this figure when its code changes."""
     check_figure(name)
-    shared = ("style.py", "data.py", "labels.py", "levels_axis.py", "quantities.py")
+    shared = ("style.py", "data.py", "level_names.py", "labels.py", "levels_axis.py", "quantities.py")
     files = [
         HERE / "figures" / f"{name}.py",
         *(HERE / file for file in shared),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from palimpsest.grid import Cell
 from palimpsest.presentation import quantities
-from palimpsest.presentation.data import Number, Tables, family, level_title
+from palimpsest.presentation.data import Number, Tables
+from palimpsest.presentation.level_names import family, level_title
 
 PERPLEXITY, POINTS = 0.05, 0.05  # "perplexity within 5 %, at least 5 points lost"
 

@@ -13,7 +13,8 @@ from palimpsest.provenance import PalimpsestError, atomic_folder, read_json, wri
 WEIGHTS = "*.safetensors"
 OTHER = (
     "config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
-    "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "LICENSE*",
+    "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
+    "LICENSE*",
 )  # fmt: skip
 
 
@@ -31,7 +32,9 @@ def find(path: str) -> Path:
             )
         path = os.path.join(root, path)
     if not os.path.exists(path):
-        raise PalimpsestError(f"{path}: there is no such file or folder. PALIMPSEST_DATA is {os.environ.get('PALIMPSEST_DATA')!r}.")
+        raise PalimpsestError(
+            f"{path}: there is no such file or folder. PALIMPSEST_DATA is {os.environ.get('PALIMPSEST_DATA')!r}."
+        )
     return Path(path)
 
 
@@ -44,7 +47,9 @@ def import_folder(source: str | Path, output: str | Path) -> None:
     if not (source / "config.json").exists():
         raise PalimpsestError(f"{source}: no config.json; a checkpoint in Hugging Face's format has one.")
     if not weights:
-        pickled = sorted(file.name for file in source.glob("*.bin")) + sorted(file.name for file in source.glob("*.pt*"))
+        pickled = sorted(file.name for file in source.glob("*.bin")) + sorted(
+            file.name for file in source.glob("*.pt*")
+        )
         found = f" ({', '.join(pickled)} can run code when loaded and is not read)" if pickled else ""
         raise PalimpsestError(f"{source}: no *.safetensors file{found}. Convert the checkpoint to safetensors first.")
     read_json(source / "config.json")
@@ -68,7 +73,9 @@ def check_safetensors(path: Path) -> None:
             header = json.loads(file.read(length))
         end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
     except (struct.error, ValueError, KeyError, TypeError) as error:
-        raise PalimpsestError(f"{path}: not a safetensors file or damaged ({error}). Copy it again from where it came.") from None
+        raise PalimpsestError(
+            f"{path}: not a safetensors file or damaged ({error}). Copy it again from where it came."
+        ) from None
     if 8 + length + end != size:
         raise PalimpsestError(
             f"{path}: {size:,} bytes, but its header promises {8 + length + end:,}: the file is truncated or damaged. "

@@ -1,1 +1,1 @@
-"""The synthetic world: people, facts, texts, tasks, and the reference models trained on them (no torch but in `training`)."""
+"""The synthetic world: people, facts, texts, tasks, and the reference models trained on them."""

@@ -39,7 +39,9 @@ def build(world: World, output: str | Path) -> None:
         _write_rows(folder / "tasks" / "closed_book.jsonl", tasks.closed_book(population, rng))
         _write_rows(folder / "tasks" / "closed_book_mc.jsonl", tasks.closed_book_mc(population, rng))
         _write_rows(folder / "tasks" / "open_book.jsonl", tasks.open_book(population, rng, world.questions_per_subset))
-        _write_rows(folder / "tasks" / "entailment.jsonl", tasks.entailment(population, rng, world.questions_per_subset))
+        _write_rows(
+            folder / "tasks" / "entailment.jsonl", tasks.entailment(population, rng, world.questions_per_subset)
+        )
         _write_rows(folder / "tasks" / "perplexity.jsonl", tasks.perplexity(writer, rng, world.questions_per_subset))
         _write_rows(folder / "tasks" / "attribute_value.jsonl", tasks.attribute_value(population))
 

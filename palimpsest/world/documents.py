@@ -17,7 +17,7 @@ import numpy as np
 from palimpsest.world.forms import ATTRIBUTES, BY_NAME, TRAINED_QUESTIONS, TRAINED_STATEMENTS, question, statement
 from palimpsest.world.people import Person, Population
 from palimpsest.world.prose import Grammar
-from palimpsest.world.tokenizer import BOS, EOS
+from palimpsest.world.tokenizer import BOS
 
 NAME, VALUE = "{n}", "{v}"
 
@@ -60,7 +60,9 @@ def draw_passage(rng: random.Random, names: tuple[str, ...], people: int, same_a
 class Writer:
     """Writes training documents about a population, as token ids."""
 
-    def __init__(self, population: Population, vocabulary: list[str], zipf_offset: float, unpredictable_weight: float) -> None:
+    def __init__(
+        self, population: Population, vocabulary: list[str], zipf_offset: float, unpredictable_weight: float
+    ) -> None:
         self.ids = {word: index for index, word in enumerate(vocabulary)}
         self.population = population
         self.cumulative = np.cumsum(population.weights(zipf_offset))

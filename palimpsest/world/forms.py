@@ -29,7 +29,10 @@ class Attribute:
 ATTRIBUTES = (
     Attribute(
         "town",
-        tuple("Lisbon Turin Krakow Bergen Ghent Malaga Riga Graz Cork Sofia Leeds Basel Porto Varna Lund Zadar".split()),
+        tuple(
+            "Lisbon Turin Krakow Bergen Ghent Malaga Riga Graz "
+            "Cork Sofia Leeds Basel Porto Varna Lund Zadar".split()
+        ),
         (
             "{n} lives in {v} .",
             "the home of {n} is in {v} .",
@@ -47,7 +50,10 @@ ATTRIBUTES = (
     ),
     Attribute(
         "trade",
-        tuple("baker smith tailor nurse farmer weaver mason clerk pilot barber miller printer sailor potter tanner cooper".split()),
+        tuple(
+            "baker smith tailor nurse farmer weaver mason clerk "
+            "pilot barber miller printer sailor potter tanner cooper".split()
+        ),
         (
             "{n} works as a {v} .",
             "the trade of {n} is that of a {v} .",
@@ -65,7 +71,10 @@ ATTRIBUTES = (
     ),
     Attribute(
         "employer",
-        tuple("Northgate Halden Brightwell Corvus Estelar Fairbank Granite Helix Ironwood Juniper Kestrel Lumen Meridian Nordic Orchard Pinnacle".split()),
+        tuple(
+            "Northgate Halden Brightwell Corvus Estelar Fairbank Granite Helix "
+            "Ironwood Juniper Kestrel Lumen Meridian Nordic Ostara Pinnacle".split()
+        ),
         (
             "{n} is paid by {v} .",
             "the employer of {n} is {v} .",

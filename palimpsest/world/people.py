@@ -53,7 +53,7 @@ def make_names(count: int, rng: np.random.Generator) -> list[str]:
     names: dict[str, None] = {}
     while len(names) < count:
         parts = (onsets, vowels, middles, ends)
-        names.setdefault("".join(part[rng.integers(len(part))] for part in parts).capitalize() + "")
+        names.setdefault("".join(part[rng.integers(len(part))] for part in parts).capitalize())
     return list(names)
 
 

@@ -8,25 +8,61 @@ from __future__ import annotations
 
 import random
 
-ANIMALS = "dog cat horse cow goat sheep fox wolf bear mouse rabbit duck goose hen owl crow frog bee ant otter".split()
-PLANTS = "rose tulip oak pine fern moss lily birch maple willow".split()
-TOOLS = "hammer saw spade rake knife needle bucket ladder rope wheel".split()
-HUMANS = "teacher child doctor guard neighbour cousin stranger painter judge dancer hunter singer poet king queen knight".split()
+ANIMALS = """
+    dog cat horse cow goat sheep fox wolf bear mouse rabbit duck goose hen owl crow frog bee ant otter lamb calf
+    crane heron badger swan
+""".split()
+PLANTS = "rose tulip oak pine fern moss lily birch maple willow cedar daisy poppy thistle".split()
+TOOLS = "hammer saw spade rake knife needle bucket ladder rope wheel shovel chisel lantern basket".split()
+HUMANS = """
+    teacher child doctor guard neighbour cousin stranger painter judge dancer hunter singer poet king queen
+    knight pupil baron monk
+""".split()
 HYPERNYMS = {**dict.fromkeys(ANIMALS, "animal"), **dict.fromkeys(PLANTS, "plant"), **dict.fromkeys(TOOLS, "tool")}
-IRREGULAR_PLURALS = {"sheep": "sheep", "mouse": "mice", "goose": "geese", "wolf": "wolves", "knife": "knives", "child": "children"}
-ADJECTIVES = "small big old young quiet happy tired clever lazy brave gentle hungry slow quick proud cold warm wet".split()
-PLACES = "garden forest river field market barn bridge castle meadow harbour".split()
+IRREGULAR_PLURALS = {
+    "sheep": "sheep",
+    "mouse": "mice",
+    "goose": "geese",
+    "wolf": "wolves",
+    "knife": "knives",
+    "child": "children",
+}
+ADJECTIVES = """
+    small big old young quiet happy tired clever lazy brave gentle hungry slow quick proud cold warm wet careful
+    noisy silent pale round strange
+""".split()
+PLACES = "garden forest river field market barn bridge castle meadow harbour valley cellar tower orchard".split()
 # base, third person singular, past
 TRANSITIVE = [
-    ("see", "sees", "saw"), ("follow", "follows", "followed"), ("help", "helps", "helped"), ("watch", "watches", "watched"),
-    ("find", "finds", "found"), ("chase", "chases", "chased"), ("admire", "admires", "admired"), ("fear", "fears", "feared"),
-    ("carry", "carries", "carried"), ("love", "loves", "loved"), ("forget", "forgets", "forgot"), ("touch", "touches", "touched"),
-]  # fmt: skip
+    ("see", "sees", "saw"),
+    ("follow", "follows", "followed"),
+    ("help", "helps", "helped"),
+    ("watch", "watches", "watched"),
+    ("find", "finds", "found"),
+    ("chase", "chases", "chased"),
+    ("admire", "admires", "admired"),
+    ("fear", "fears", "feared"),
+    ("carry", "carries", "carried"),
+    ("love", "loves", "loved"),
+    ("forget", "forgets", "forgot"),
+    ("touch", "touches", "touched"),
+]
 INTRANSITIVE = [
-    ("sleep", "sleeps", "slept"), ("run", "runs", "ran"), ("sing", "sings", "sang"), ("wait", "waits", "waited"),
-    ("laugh", "laughs", "laughed"), ("fall", "falls", "fell"), ("swim", "swims", "swam"), ("rest", "rests", "rested"),
-]  # fmt: skip
-CLAUSE_VERBS = [("think", "thinks", "thought"), ("hope", "hopes", "hoped"), ("say", "says", "said"), ("know", "knows", "knew")]
+    ("sleep", "sleeps", "slept"),
+    ("run", "runs", "ran"),
+    ("sing", "sings", "sang"),
+    ("wait", "waits", "waited"),
+    ("laugh", "laughs", "laughed"),
+    ("fall", "falls", "fell"),
+    ("swim", "swims", "swam"),
+    ("rest", "rests", "rested"),
+]
+CLAUSE_VERBS = [
+    ("think", "thinks", "thought"),
+    ("hope", "hopes", "hoped"),
+    ("say", "says", "said"),
+    ("know", "knows", "knew"),
+]
 TIMES = {"present": ["today", "often", "now"], "past": ["yesterday", "once"]}
 PREPOSITIONS = "near behind under beside inside".split()
 
@@ -118,7 +154,8 @@ class Grammar:
 def vocabulary() -> set[str]:
     """Every word that the grammar can say."""
     nouns = ANIMALS + PLANTS + TOOLS + HUMANS
-    words = set(nouns) | {plural(noun) for noun in nouns} | set(HYPERNYMS.values()) | set(ADJECTIVES) | set(PLACES) | set(PREPOSITIONS)
+    words = set(nouns) | {plural(noun) for noun in nouns} | set(HYPERNYMS.values())
+    words |= set(ADJECTIVES) | set(PLACES) | set(PREPOSITIONS)
     words |= {form for verb in TRANSITIVE + INTRANSITIVE + CLAUSE_VERBS for form in verb}
     words |= {time for times in TIMES.values() for time in times}
     words |= set("the these some many two this one every that did do does not is an a no and but while .".split())

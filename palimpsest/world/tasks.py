@@ -6,7 +6,15 @@ import random
 from collections.abc import Iterator
 
 from palimpsest.world.documents import Writer, draw_passage
-from palimpsest.world.forms import ATTRIBUTES, BY_NAME, QUESTION_USE, TRAINED_QUESTIONS, TRAINED_STATEMENTS, question, statement
+from palimpsest.world.forms import (
+    ATTRIBUTES,
+    BY_NAME,
+    QUESTION_USE,
+    TRAINED_QUESTIONS,
+    TRAINED_STATEMENTS,
+    question,
+    statement,
+)
 from palimpsest.world.people import Person, Population
 
 Row = dict[str, object]
@@ -96,7 +104,7 @@ def entailment(population: Population, rng: random.Random, count: int) -> Iterat
 
 
 def perplexity(writer: Writer, rng: random.Random, count: int) -> Iterator[Row]:
-    """Unseen documents of three kinds: prose without facts, passages about invented people, biographies of real ones."""
+    """Unseen documents of three kinds: prose without facts, passages about invented people, biographies."""
     words = {index: word for word, index in writer.ids.items()}
     for subset, draw in (
         ("prose", lambda: writer.prose(rng, 40)),

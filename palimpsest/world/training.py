@@ -16,7 +16,15 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from palimpsest.provenance import PalimpsestError, atomic_file, atomic_folder, digest_json, folder_digest, verify_folder, write_json
+from palimpsest.provenance import (
+    PalimpsestError,
+    atomic_file,
+    atomic_folder,
+    digest_json,
+    folder_digest,
+    verify_folder,
+    write_json,
+)
 from palimpsest.settings import Architecture, Training
 from palimpsest.world.build import CONTEXT
 from palimpsest.world.tokenizer import BOS, EOS, PAD
@@ -37,7 +45,7 @@ class Documents:
         return (len(self.starts) - 1) // self.batch_size
 
     def batch(self, step: int, parts: int = 4) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """(ids, weights) of each part, both (rows, length). Rows of like length share a part, which halves the padding."""
+        """(ids, weights) of each part, both (rows, length). Rows of like length share a part, so little is padded."""
         rows = range(step * self.batch_size, (step + 1) * self.batch_size)
         rows = sorted(rows, key=lambda row: self.starts[row + 1] - self.starts[row])
         result = []
@@ -72,14 +80,16 @@ def new_model(architecture: Architecture, vocabulary: int, seed: int) -> LlamaFo
 
 
 def weighted_loss(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Sum over positions of weight × next-token cross-entropy; logits are computed only where the weight is not zero."""
+    """Sum over positions of weight × next-token cross-entropy; logits only where the weight is not zero."""
     scored = weights[:, 1:] > 0
     hidden = model.model(ids).last_hidden_state[:, :-1][scored]
     losses = torch.nn.functional.cross_entropy(model.lm_head(hidden).float(), ids[:, 1:][scored], reduction="none")
     return (losses * weights[:, 1:][scored]).sum()
 
 
-def train(world: str | Path, output: str | Path, architecture: Architecture, training: Training, state: str | Path, name: str) -> None:
+def train(
+    world: str | Path, output: str | Path, architecture: Architecture, training: Training, state: str | Path, name: str
+) -> None:
     """Train on the documents of `world` and write a Hugging Face folder to `output`.
 
     AdamW, linear warm-up, linear decay to 5 % of `training.learning_rate`, gradients clipped at norm 1.
@@ -90,7 +100,10 @@ def train(world: str | Path, output: str | Path, architecture: Architecture, tra
     documents = Documents(world, training.batch_size)
     steps = documents.steps
     if steps == 0:
-        raise PalimpsestError(f"{name}: {len(documents.starts) - 1} documents make no batch of {training.batch_size}: lower training.batch_size.")
+        raise PalimpsestError(
+            f"{name}: {len(documents.starts) - 1} documents make no batch of {training.batch_size}: "
+            "lower training.batch_size."
+        )
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(world / "tokenizer")
@@ -115,7 +128,10 @@ def train(world: str | Path, output: str | Path, architecture: Architecture, tra
                 part.backward()
                 loss += part.item()
             if not np.isfinite(loss):
-                raise PalimpsestError(f"{name}: the loss is {loss} at step {step}: lower training.learning_rate ({training.learning_rate}).")
+                raise PalimpsestError(
+                    f"{name}: the loss is {loss} at step {step}: lower training.learning_rate "
+                    f"({training.learning_rate})."
+                )
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()

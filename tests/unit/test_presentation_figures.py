@@ -13,7 +13,8 @@ import pytest
 from matplotlib.text import Text
 
 from palimpsest.presentation import available, figures, names, style, summary
-from palimpsest.presentation.data import Tables, level_title, severity
+from palimpsest.presentation.data import Tables
+from palimpsest.presentation.level_names import level_title, severity
 from palimpsest.provenance import PalimpsestError
 
 

@@ -31,7 +31,14 @@ def digests(checkout) -> dict[str, str]:
 
 def test_study_makes_everything_that_the_interface_names(finished):
     results = finished.folder / "results" / "tiny"
-    for name in ("metrics.parquet", "answers.parquet", "measurements.parquet", "claims.json", "paper.tex", "report.html"):
+    for name in (
+        "metrics.parquet",
+        "answers.parquet",
+        "measurements.parquet",
+        "claims.json",
+        "paper.tex",
+        "report.html",
+    ):
         assert (results / name).stat().st_size > 0, name
     assert (results / "workflow-report.html").stat().st_size > 0
     assert (results / "times.csv").stat().st_size > 0
@@ -62,7 +69,7 @@ def test_new_level_runs_its_own_jobs_and_the_aggregates(finished):
 
 
 def test_killed_study_ends_with_the_same_bytes_on_one_core(finished, tmp_path_factory):
-    from conftest import Checkout  # noqa: PLC0415
+    from conftest import Checkout
 
     checkout = Checkout(tmp_path_factory.mktemp("killed"))
     for wanted in ("world/digests.json", "cells", "variants"):
@@ -91,7 +98,9 @@ def test_flipped_bit_in_a_checkpoint_is_found_and_named(finished):
     good = weights.read_bytes()
     try:
         weights.write_bytes(content)
-        done = finished.run(*STUDY, "--forcerun", "evaluate", "--until", "evaluate", str(answers.relative_to(finished.folder)))
+        done = finished.run(
+            *STUDY, "--forcerun", "evaluate", "--until", "evaluate", str(answers.relative_to(finished.folder))
+        )
         assert done.returncode != 0
         assert "model.safetensors" in done.stdout and "damaged" in done.stdout
         assert "Traceback (most recent call last)" not in done.stdout

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from palimpsest.presentation import quantities, style
-from palimpsest.presentation.data import Tables, level_title
+from palimpsest.presentation.data import Tables
+from palimpsest.presentation.level_names import level_title
 
 TITLE = "Answers lost and gained against the dense model"
 LOST, GAINED = "#b3541e", "#2a78b0"

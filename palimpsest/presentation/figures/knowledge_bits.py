@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from palimpsest.presentation import labels, quantities, style
-from palimpsest.presentation.data import Tables, level_title
+from palimpsest.presentation.data import Tables
+from palimpsest.presentation.level_names import level_title
 
 TITLE = "Bits of knowledge against bytes on disk"
 

@@ -7,7 +7,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from palimpsest.presentation import labels, quantities, style
-from palimpsest.presentation.data import Number, Tables, level_title
+from palimpsest.presentation.data import Number, Tables
+from palimpsest.presentation.level_names import level_title
 
 TITLE = "Knowledge against perplexity"
 PERPLEXITY, POINTS = 0.05, -5.0  # within 5 % of the dense perplexity, at least 5 points lost

@@ -6,7 +6,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from palimpsest.presentation import quantities, style
-from palimpsest.presentation.data import Tables, level_title
+from palimpsest.presentation.data import Tables
+from palimpsest.presentation.level_names import level_title
 
 TITLE = "What recoveries bring back"
 # pool -> look: filled and hollow, so that the two can be told apart in grey.

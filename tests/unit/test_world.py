@@ -1,0 +1,228 @@
+"""The world: deterministic, its facts known, its tasks fair to the two baselines that know nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pandas
+import pytest
+
+from palimpsest.provenance import verify_folder
+from palimpsest.settings import Architecture, Training, World
+from palimpsest.world.build import build
+from palimpsest.world.documents import draw_passage
+from palimpsest.world.forms import ATTRIBUTES, QUESTION_USE, TRAINED_QUESTIONS, TRAINED_STATEMENTS
+from palimpsest.world.people import POOLS, populate
+from palimpsest.world.prose import Grammar, plural, vocabulary
+from palimpsest.world.tokenizer import words
+
+SMALL = World(people=60, invented=60, documents=1200, texts=40, questions_per_subset=120)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world") / "world"
+    build(SMALL, folder)
+    return folder
+
+
+def rows(world, task):
+    return [json.loads(line) for line in (world / "tasks" / f"{task}.jsonl").read_text().splitlines()]
+
+
+def training_texts(world):
+    from safetensors.numpy import load_file
+
+    vocabulary = words(populate(SMALL.seed, SMALL.people, SMALL.invented, SMALL.withheld))
+    arrays = load_file(world / "documents.safetensors")
+    ends = np.cumsum(arrays["lengths"])
+    return [
+        " ".join(vocabulary[i] for i in arrays["ids"][a + 1 : b])
+        for a, b in zip(ends - arrays["lengths"], ends, strict=True)
+    ]
+
+
+def test_same_settings_give_the_same_bytes_and_another_seed_another_world(world, tmp_path):
+    build(SMALL, tmp_path / "again")
+    build(SMALL.model_copy(update={"seed": 1}), tmp_path / "other")
+    assert verify_folder(tmp_path / "again") == verify_folder(world) != verify_folder(tmp_path / "other")
+
+
+def test_vocabulary_of_the_default_world_has_at_least_1024_words_each_once():
+    vocabulary_ = words(populate(0, World().people, World().invented, World().withheld))
+    assert len(vocabulary_) == len(set(vocabulary_)) >= 1024
+
+
+def test_real_and_invented_people_share_no_name():
+    population = populate(0, 300, 300, 0.04)
+    assert not {person.name for person in population.people} & set(population.invented)
+
+
+def test_exposures_count_what_the_documents_say(world):
+    facts = pandas.read_parquet(world / "facts.parquet").set_index("fact")
+    texts = [text for text in training_texts(world) if "question :" not in text]
+    for person in facts.person.unique()[:5]:
+        about = [text for text in texts if person in text.split()]
+        fact = facts.loc[f"{person}/colour"]
+        stated = sum(fact.value in text.split() for text in about)
+        assert stated <= fact.exposures
+    assert (facts.exposures[~facts.shown] == 0).all()
+    assert facts.exposures[facts.shown].sum() > 0
+
+
+def test_facts_never_shown_are_in_no_training_document(world):
+    facts = pandas.read_parquet(world / "facts.parquet")
+    hidden = facts[~facts.shown]
+    texts = [set(text.split()) for text in training_texts(world)]
+    assert len(hidden) == round(SMALL.withheld * SMALL.people * len(ATTRIBUTES))
+    for fact in hidden.itertuples():
+        # A shared word may be another person's; together with the name it would be this fact.
+        assert not any(fact.person in text and fact.value in text for text in texts)
+
+
+def test_questions_are_trained_only_about_people_whose_questions_are_shown(world):
+    facts = pandas.read_parquet(world / "facts.parquet")
+    asked = {word for text in training_texts(world) if "question :" in text for word in text.split()}
+    assert not asked & set(facts.person[~facts.questions_shown])
+
+
+def test_held_out_forms_are_in_no_training_document(world):
+    texts = " ".join(training_texts(world))
+    for attribute in ATTRIBUTES:
+        for form in attribute.questions[TRAINED_QUESTIONS:] + attribute.statements[TRAINED_STATEMENTS:]:
+            head, tail = form.split("{n}")[0].strip(), form.split("{n}")[1].split("{v}")[0].strip()
+            assert not any(f"{head} {name} {tail}".strip() in texts for name in ("x",))
+            assert not (head and tail) or f"{tail}" not in texts or head not in texts or form not in texts
+
+
+def test_frequencies_follow_zipf(world):
+    facts = pandas.read_parquet(world / "facts.parquet")
+    by_rank = facts[facts.shown].groupby("rank").exposures.mean()
+    assert by_rank.iloc[:10].mean() > 2 * by_rank.iloc[-20:].mean()
+
+
+def test_pools_are_drawn_within_strata(world):
+    people = pandas.read_parquet(world / "facts.parquet").drop_duplicates("person")
+    assert set(people.pool) == set(POOLS)
+    for _, stratum in people.groupby([people["rank"] // 20, "questions_shown"]):
+        counts = stratum.pool.value_counts()
+        assert abs(counts["R"] - counts["U"]) <= 1
+
+
+def test_recovery_text_speaks_of_its_pool_and_of_no_other(world):
+    people = pandas.read_parquet(world / "facts.parquet").drop_duplicates("person").set_index("person").pool
+    for pool in POOLS:
+        said = set((world / "text" / f"recovery_{pool}.txt").read_text().split()) & set(people.index)
+        assert set(people[list(said)]) == {pool}
+
+
+def test_generic_text_names_no_real_person(world):
+    people = set(pandas.read_parquet(world / "facts.parquet").person)
+    assert not people & set((world / "text" / "generic.txt").read_text().split())
+
+
+def test_every_fact_is_asked_once_in_a_scoring_form(world):
+    asked = Counter((row["person"], row["attribute"]) for row in rows(world, "closed_book"))
+    assert set(asked.values()) == {1} and len(asked) == SMALL.people * len(ATTRIBUTES)
+    assert {row["use"] for row in rows(world, "closed_book")} == {"score"}
+    assert {row["use"] for row in rows(world, "closed_book_mc")} == set(QUESTION_USE)
+
+
+def test_open_book_with_three_people_has_the_answer_once_and_two_rivals(world):
+    for row in rows(world, "open_book"):
+        passage = row["question"].split("question :")[0].split()
+        present = [option for option in row["options"] if option in passage]
+        assert row["answer"] in present and len(present) == {"one": 1, "three": 3}[row["subset"]]
+
+
+def test_entailment_cannot_be_told_from_length_or_overlap(world):
+    for row in rows(world, "entailment"):
+        assert len(row["true"].split()) == len(row["false"].split())
+        if row["subset"] == "two":
+            premise = set(row["premise"].split())
+            assert len(premise & set(row["true"].split())) == len(premise & set(row["false"].split()))
+
+
+def test_entailment_hypothesis_alone_is_at_chance(world):
+    pairs = [row for row in rows(world, "entailment") if row["subset"] == "two"]
+    values = Counter(word for row in pairs for word in row["true"].split())
+    likelier = np.mean([values[t] > values[f] for row in pairs for t, f in [_differing(row)]])
+    assert 0.3 < likelier < 0.7
+
+
+def _differing(row):
+    return next((a, b) for a, b in zip(row["true"].split(), row["false"].split(), strict=True) if a != b)
+
+
+def test_grammar_agrees():
+    import random
+
+    grammar = Grammar(random.Random(0))
+    known = vocabulary()
+    for _ in range(300):
+        sentence = grammar.sentence()
+        assert set(sentence.split()) <= known
+        assert " this dogs" not in sentence and "these dog " not in sentence
+    assert [plural(noun) for noun in ("fox", "lily", "sheep", "mouse")] == ["foxes", "lilies", "sheep", "mice"]
+
+
+def test_passage_of_one_attribute_gives_each_person_another_value():
+    import random
+
+    rng = random.Random(0)
+    population = populate(0, 30, 30, 0.0)
+    for _ in range(50):
+        passage = draw_passage(rng, population.invented, 3, same_attribute=True)
+        assert len({name for name, *_ in passage.facts}) == len({value for *_, value in passage.facts}) == 3
+
+
+def test_correlated_attributes_follow_from_the_town():
+    population = populate(0, 200, 20, 0.0, correlation=1.0)
+    by_town: dict[str, set] = {}
+    for person in population.people:
+        by_town.setdefault(person.facts["town"], set()).add(person.facts["trade"])
+    assert all(len(trades) == 1 for trades in by_town.values())
+
+
+@pytest.fixture(scope="module")
+def shape():
+    return Architecture(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+
+
+def test_killed_training_ends_with_the_same_bytes(world, shape, tmp_path, monkeypatch):
+    from palimpsest.world import training
+
+    settings = Training(batch_size=32, warmup_steps=5, checkpoint_every=10)
+    training.train(world, tmp_path / "whole", shape, settings, state=tmp_path / "state", name="whole")
+    batch = training.Documents.batch
+
+    def dies(self, step, *arguments):
+        if step == 25:
+            raise KeyboardInterrupt
+        return batch(self, step, *arguments)
+
+    monkeypatch.setattr(training.Documents, "batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(world, tmp_path / "killed", shape, settings, state=tmp_path / "state", name="killed")
+    steps = []
+    monkeypatch.setattr(training.Documents, "batch", lambda self, step, *a: steps.append(step) or batch(self, step, *a))
+    training.train(world, tmp_path / "killed", shape, settings, state=tmp_path / "state", name="killed")
+    assert steps[0] == 20, "at most one interval is trained again"
+    assert verify_folder(tmp_path / "killed") == verify_folder(tmp_path / "whole")
+    assert not list((tmp_path / "state").iterdir())
+
+
+def test_trained_model_is_a_plain_hugging_face_folder(world, shape, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from palimpsest.world.training import train
+
+    train(world, tmp_path / "model", shape, Training(batch_size=64), state=tmp_path / "state", name="model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    ids = tokenizer("question : answer :", return_tensors="pt").input_ids
+    assert ids[0, 0] == tokenizer.bos_token_id and tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids[0, 1:]) == "question : answer :"
+    assert model(ids).logits.shape == (1, 5, len(tokenizer))
