@@ -76,9 +76,10 @@ def flips(answers: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def parts(frame: pandas.DataFrame) -> list[tuple[str, pandas.DataFrame]]:
-    """("all", everything) and then each named subset."""
+    """("all", everything), each named subset, and "shown": every question but those on facts never shown."""
     named = [(subset, part) for subset, part in frame.groupby("subset", sort=True) if subset not in ("", "all")]
-    return [("all", frame), *named]
+    shown = frame["subset"] != "never_shown"
+    return [("all", frame), *named] + ([] if shown.all() else [("shown", frame[shown])])
 
 
 def _holm(table: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,7 +1,7 @@
 """All metrics of a study from its answers: one row a variant, task, subset and metric, with its interval.
 
 Of tasks with right and wrong answers (scoring "generated", "ranked", "likelihood"):
-    exact_match or acc                   share of right answers
+    exact_match or acc                   share of right answers; subset "shown" leaves out the facts never shown
     lost, gained, difference             flips against the dense control; difference also on half_a, half_b
     p, p_holm                            of the difference being zero; corrected over the study's variants
 Of tasks that are read token by token:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from palimpsest.presentation.data import Quantity, Tables
 
-CLOSED_BOOK = Quantity("closed book", "closed_book", "exact_match")
-CLOSED_BOOK_RANKED = Quantity("closed book, ranked", "closed_book_mc", "acc")
+CLOSED_BOOK = Quantity("closed book", "closed_book", "exact_match", subset="shown")
+CLOSED_BOOK_RANKED = Quantity("closed book, ranked", "closed_book_mc", "acc", subset="shown")
 OPEN_BOOK_ONE = Quantity("open book, one person", "open_book", "exact_match", subset="one")
 OPEN_BOOK_THREE = Quantity("open book, three people", "open_book", "exact_match", subset="three")
 ENTAILMENT = Quantity("entailment", "entailment", "acc")
 KNOWLEDGE = (CLOSED_BOOK, CLOSED_BOOK_RANKED, OPEN_BOOK_ONE, OPEN_BOOK_THREE, ENTAILMENT)
 
-CLOSED_BOOK_CHANGE = Quantity("closed book, change", "closed_book", "difference")
+CLOSED_BOOK_CHANGE = Quantity("closed book, change", "closed_book", "difference", subset="shown")
 CLOSED_BOOK_SHOWN = Quantity("questions shown", "closed_book", "exact_match", subset="questions_shown")
 CLOSED_BOOK_HELD_OUT = Quantity("questions held out", "closed_book", "exact_match", subset="questions_held_out")
 CLOSED_BOOK_NEVER = Quantity("facts never shown", "closed_book", "exact_match", subset="never_shown")

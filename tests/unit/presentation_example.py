@@ -48,10 +48,12 @@ def metrics() -> pandas.DataFrame:
     for variant, damage in damages.items():
         shares = {
             ("closed_book", "all", "exact_match"): 0.96 - damage,
+            ("closed_book", "shown", "exact_match"): 0.98 - damage,
             ("closed_book", "questions_shown", "exact_match"): 0.99 - damage,
             ("closed_book", "questions_held_out", "exact_match"): 0.97 - 1.1 * damage,
             ("closed_book", "never_shown", "exact_match"): 0.06,
             ("closed_book_mc", "all", "acc"): 0.97 - 0.9 * damage,
+            ("closed_book_mc", "shown", "acc"): 0.98 - 0.9 * damage,
             ("open_book", "all", "exact_match"): 0.82 - 0.4 * damage,
             ("open_book", "one", "exact_match"): 0.99 - 0.3 * damage,
             ("open_book", "three", "exact_match"): 0.64 - 0.5 * damage,

@@ -93,7 +93,7 @@ def test_answers_come_in_order(page):
 
 
 def test_the_headline_numbers_are_those_of_the_tables(page):
-    assert "Quantization at 2 bit: gptq 74.0\u00a0% [72.5, 75.5], rtn 51.0\u00a0% [49.5, 52.5]." in page
+    assert "Quantization at 2 bit: gptq 76.0\u00a0% [74.5, 77.5], rtn 53.0\u00a0% [51.5, 54.5]." in page
     assert "5 of 19 cells keep perplexity within 5\u00a0% and lose at least 5 points" in page
     assert "1 supported, 0 contradicted, 2 undecided" in page
 
