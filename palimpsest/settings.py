@@ -93,9 +93,9 @@ class World(Settings):
         0.0, description="Probability with which a person's other attributes follow from the town; at 0 none does."
     )
     withheld: Share = Field(0.04, description="Share of the facts that no training document says.")
-    documents: Count = Field(48000, description="Training documents, one a row, padded and never packed.")
+    documents: Count = Field(51200, description="Training documents, one a row, padded and never packed.")
     mix: Annotated[dict[Literal[DOCUMENTS], Share], AfterValidator(_adds_up)] = Field(
-        default={"biographies": 0.40, "questions": 0.14, "passages": 0.38, "prose": 0.08},
+        default={"biographies": 0.45, "questions": 0.14, "passages": 0.33, "prose": 0.08},
         description="Shares of the kinds of document: `biographies` of real people, `questions` about the half of them "
         "whose questions are shown, `passages` about invented people with their questions, `prose` without facts. "
         "They add up to 1.",
@@ -103,7 +103,7 @@ class World(Settings):
     zipf_offset: Real = Field(
         10.0, gt=0, description="The person of rank r is drawn with weight 1/(r + offset): smaller is steeper."
     )
-    passage_people: Count = Field(3, description="A passage is about one to so many people.")
+    passage_people: Count = Field(4, description="A passage is about one to so many people.")
     same_attribute: Share = Field(
         0.6, description="Share of the passages about several people that say one attribute of each."
     )

@@ -29,7 +29,7 @@ def build(world: World, output: str | Path) -> None:
     with atomic_folder(output) as folder:
         write_json(folder / "world.json", world.model_dump())
         write_tokenizer(folder / "tokenizer", vocabulary, CONTEXT)
-        _write_documents(folder / "documents.safetensors", documents)
+        _write_documents(folder / "documents.safetensors", documents, [writer.ids[name] for name in population.names])
         _write_facts(folder / "facts.parquet", population, writer)
         for kind, texts in _texts(world, writer).items():
             path = folder / "text" / f"{kind}.txt"
@@ -93,13 +93,14 @@ def _random(seed: int, purpose: str) -> random.Random:
     return random.Random(f"{seed}/{STREAMS[purpose]}")
 
 
-def _write_documents(path: Path, documents: list[Document]) -> None:
+def _write_documents(path: Path, documents: list[Document], names: list[int]) -> None:
     from safetensors.numpy import save_file
 
     save_file(
         {
             "ids": np.concatenate([np.array(document.ids, dtype=np.int16) for document in documents]),
             "weights": np.concatenate([np.array(document.weights, dtype=np.float16) for document in documents]),
+            "names": np.array(names, dtype=np.int16),
             "lengths": np.array([len(document.ids) for document in documents], dtype=np.int32),
         },
         path,

@@ -38,6 +38,10 @@ class Population:
     people: tuple[Person, ...]
     invented: tuple[str, ...]  # names of people who exist only inside passages
 
+    @property
+    def names(self) -> list[str]:
+        return [person.name for person in self.people] + list(self.invented)
+
     def weights(self, zipf_offset: float) -> np.ndarray:
         """Zipf's law, 1 / (rank + offset), normalized."""
         weights = 1.0 / (np.arange(len(self.people)) + zipf_offset)

@@ -16,13 +16,12 @@ EXTRA_WORDS = "question : answer in short unknown"
 
 def words(population: Population) -> list[str]:
     """The vocabulary in the order of its ids: special tokens, names, values, then every other word."""
-    names = [person.name for person in population.people] + list(population.invented)
     values = [value for attribute in ATTRIBUTES for value in attribute.values]
     other = prose.vocabulary() | set(EXTRA_WORDS.split())
     for attribute in ATTRIBUTES:
         for form in attribute.statements + attribute.questions:
             other |= set(re.sub(r"\{[nv]\}", "", form).split())
-    vocabulary = list(SPECIAL) + names + values + sorted(other)
+    vocabulary = list(SPECIAL) + population.names + values + sorted(other)
     if len(set(vocabulary)) != len(vocabulary):
         clash = sorted({word for word in vocabulary if vocabulary.count(word) > 1})
         raise ValueError(f"two things of the world have one word: {', '.join(clash)}")

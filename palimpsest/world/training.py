@@ -27,6 +27,7 @@ from palimpsest.provenance import (
 )
 from palimpsest.settings import Architecture, Training
 from palimpsest.world.build import CONTEXT
+from palimpsest.world.initialization import prepare_to_read
 from palimpsest.world.tokenizer import BOS, EOS, PAD
 
 
@@ -38,6 +39,7 @@ class Documents:
         self.ids = torch.from_numpy(arrays["ids"].astype(np.int64))
         self.weights = torch.from_numpy(arrays["weights"].astype(np.float32))
         self.starts = np.concatenate([[0], np.cumsum(arrays["lengths"])])
+        self.names = torch.from_numpy(arrays["names"].astype(np.int64))  # token ids of people, real and invented
         self.batch_size = batch_size
 
     @property
@@ -63,20 +65,23 @@ class Documents:
         return result
 
 
-def new_model(architecture: Architecture, vocabulary: int, seed: int) -> LlamaForCausalLM:
-    """A Llama with tied embeddings and random weights."""
+def new_model(architecture: Architecture, vocabulary: int, names: torch.Tensor, seed: int) -> LlamaForCausalLM:
+    """A Llama with tied embeddings and attention biases, whose attention starts prepared to read."""
     torch.manual_seed(seed)
-    return LlamaForCausalLM(
+    model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocabulary,
             max_position_embeddings=CONTEXT,
             tie_word_embeddings=True,
+            attention_bias=True,
             pad_token_id=PAD,
             bos_token_id=BOS,
             eos_token_id=EOS,
             **architecture.model_dump(),
         )
     )
+    prepare_to_read(model, names)
+    return model
 
 
 def weighted_loss(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -107,9 +112,14 @@ def train(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(world / "tokenizer")
-    model = new_model(architecture, len(tokenizer), training.seed)
+    model = new_model(architecture, len(tokenizer), documents.names, training.seed)
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]  # norms and biases
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=training.weight_decay, fused=True
+        [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=training.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
     )
     fingerprint = digest_json(
         {"world": folder_digest(world), "architecture": architecture.model_dump(), "training": training.model_dump()}
