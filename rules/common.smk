@@ -124,6 +124,12 @@ def recovery_validation(wildcards):
     return [] if validation is None else ["--validation", text_of(validation)]
 
 
+def caption_of(figure):
+    """The text under a figure in Snakemake's report."""
+    with open(f"{workflow.basedir}/reports/captions/{figure}.rst", encoding="utf-8") as file:
+        return file.read()
+
+
 def times(path):
     """Where a job's CPU seconds and peak memory go."""
     return f"{RESULTS}/times/{path}.json"
@@ -156,7 +162,7 @@ def finish():
             "--quiet",
             "all",
         ]
-        subprocess.run(command, check=True, cwd=workflow.basedir)
+        subprocess.run(command, check=False, cwd=workflow.basedir)
     print(f"{RESULTS}/report.html")
 
 

@@ -12,7 +12,7 @@ rule measure:
         log_of("measure"),
     conda:
         "../envs/palimpsest.yaml"
-    threads: workflow.cores
+    threads: 256  # all that there are: Snakemake clips it
     params:
         results=subpath(output.measurements, parent=True),
         study=STUDY_FILE,

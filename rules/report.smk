@@ -42,7 +42,7 @@ rule figure:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
             f"{RESULTS}/figures/{{figure}}.png",
-            caption="../reports/captions/{figure}.rst",
+            caption="../reports/figure.rst",
             category=lambda wildcards: names.figure_category(wildcards.figure),
             labels={"figure": "{figure}", "study": study.name},
         ),
@@ -56,6 +56,7 @@ rule figure:
     params:
         results=subpath(output.pdf, ancestor=2),
         source=lambda wildcards: names.figure_source(wildcards.figure),
+        caption=lambda wildcards: caption_of(wildcards.figure),
     shell:
         "python scripts/figure.py --name {wildcards.figure:q} --tables {params.results:q} "
         "--output {output.pdf:q} {output.png:q} --times {output.times:q} 2> {log:q}"
