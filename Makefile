@@ -29,7 +29,7 @@ plan: .venv/.installed ## print what a study would run, without running it
 	$(SNAKEMAKE) --dry-run --quiet rules
 
 test: .venv/.installed ## the fast tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 test-long: .venv/.installed ## the long tests: whole studies, kills, real checkpoints
 	.venv/bin/python -m pytest -m long
