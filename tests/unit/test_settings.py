@@ -34,7 +34,7 @@ def study() -> dict:
             training: {warmup_steps: 100}
           small:
             source: world
-            architecture: {hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128}
+            architecture: {hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128}
             compress: false
         calibration:
           generic: {text: generic}
@@ -130,7 +130,7 @@ BAD = [
     ("models/atlas/source", "wrld", "models.atlas.source", "world, folder, hub. Did you mean world"),
     ("models/atlas", {"path": "models/x"}, "models.atlas.source", "missing"),
     ("models/atlas/architecture/hidden_size", 130, "models.atlas.architecture.hidden_size", "multiple of 8"),
-    ("models/atlas/training/warmup_steps", 9999, "models.atlas.training.warmup_steps", "of 1500"),
+    ("models/atlas/training/warmup_steps", 9999, "models.atlas.training.warmup_steps", "of 1600"),
     ("models/atlas/training/learning_rate", "fast", "models.atlas.training.learning_rate", "not a number"),
     ("world", GONE, "world", "atlas, small .* cannot be trained without a world"),
     # recoveries
