@@ -215,11 +215,11 @@ class Tables:
         return float(rows.loc[same, "value"].iloc[0]) if same.any() else None
 
     def bits_per_weight(self, level: str) -> str:
-        """Bits per weight of compressed matrices at a level, in words for an axis; nothing where its cells differ."""
+        """Bits per weight of compressed matrices at a level, in words for an axis; a range where its cells differ."""
         rows = self.measurements
         rows = rows[(rows["metric"] == "bits_per_weight") & (rows["level"] == level) & (rows["recovery"] == "none")]
-        rounded = {f"{value:.3g}" for value in rows["value"]}
-        return f"{rounded.pop()} b" if len(rounded) == 1 else ""
+        rounded = list(dict.fromkeys(f"{value:.3g}" for value in sorted(rows["value"])))
+        return f"{'–'.join(rounded[:1] + rounded[1:][-1:])} bit/w" if rounded else ""
 
     def _one_each(
         self, rows: pandas.DataFrame, cells: list[Cell], what: str, file: str, nan: bool = False

@@ -76,6 +76,7 @@ def draw_levels(tables: Tables, rows: Sequence[Row], width: float) -> Figure:
         else:
             middle = sum(line[0].get_ylim()) / 2
             style.at_least(line[0], middle - 5, middle + 5)
+            style.percentages(line[0])
     for family, panel in zip(families, axes[-1], strict=True):
         _name_levels(panel, tables, family, levels[family])
     labels = ["dense", *(label for label in tables.labels if label in handles and label != "dense")]

@@ -24,6 +24,7 @@ RETURNED = Quantity("returned unseen", "closed_book", "returned_unseen", subset=
 RELEARNED = Quantity("re-learned", "closed_book", "relearned", subset="pool R", may_lack_verdict=True)
 
 KINDS = {"prose": "prose without facts", "passages": "passages about invented people", "biographies": "biographies"}
+PROPER = {"blimp": "BLiMP", "tinystories": "TinyStories", "wikitext2": "WikiText-2"}
 WITHOUT_KNOWN_FACTS = ("prose", "passages")
 
 
@@ -48,16 +49,18 @@ def perplexities(tables: Tables, metric: str = "perplexity", subsets: tuple[str,
     for task in sorted(set(rows["task"])):
         kinds = [subset for subset in rows.loc[rows["task"] == task, "subset"] if subset != "all"] or ["all"]
         for kind in sorted(kinds, key=lambda kind: (list(KINDS).index(kind) if kind in KINDS else 99, kind)):
-            title = title_of(task) if kind == "all" else KINDS.get(kind, kind)
+            several = f"{title_of(task)}, {kind}" if len(kinds) > 1 else title_of(task)
+            title = title_of(task) if kind == "all" else KINDS.get(kind, several)
             if subsets is None or kind in subsets or kind == "all":
                 quantities.append(Quantity(title, task, metric, subset=kind, percent=False))
     return quantities
 
 
 def title_of(task: str) -> str:
-    """A task in words: `closed_book_mc` -> closed book, ranked; `perplexity_wikitext2` -> wikitext2."""
+    """A task in words: `closed_book_mc` -> closed book, ranked; `perplexity_wikitext2` -> WikiText-2."""
     known = {quantity.task: quantity.title for quantity in (CLOSED_BOOK, CLOSED_BOOK_RANKED, ENTAILMENT)}
-    return known.get(task) or task.removeprefix("perplexity_").replace("_", " ")
+    name = task.removeprefix("perplexity_")
+    return known.get(task) or PROPER.get(name) or name.replace("_", " ")
 
 
 def accuracies(tables: Tables) -> list[Quantity]:

@@ -115,6 +115,13 @@ def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
         drawn.remove()
 
 
+def percentages(panel: Axes) -> None:
+    """Keep the y axis of a share within what can be, with room for a marker at 100 %."""
+    bottom, top = panel.get_ylim()
+    panel.set_ylim(max(bottom, -2), min(top, 100 + 0.05 * (100 - bottom)))
+    panel.set_yticks([tick for tick in panel.get_yticks() if max(bottom, 0) <= tick <= 100])
+
+
 def at_least(panel: Axes, low: float, high: float) -> None:
     """Widen the y axis to hold `low` to `high`: small differences must not look large."""
     bottom, top = panel.get_ylim()
