@@ -55,7 +55,8 @@ def starting() -> list[str]:
     )
     rows = ["| command | median s | min | max |", "| --- | ---: | ---: | ---: |"]
     return rows + [
-        f"| {name} | {statistics.median(spent):.2f} | {min(spent):.2f} | {max(spent):.2f} |" for name, spent in times.items()
+        f"| {name} | {statistics.median(spent):.2f} | {min(spent):.2f} | {max(spent):.2f} |"
+        for name, spent in times.items()
     ]
 
 
@@ -76,7 +77,10 @@ def answering(folder: Path) -> list[str]:
     build(World(people=60, documents=64, texts=40, questions_per_subset=100), folder / "world")
     tokenizer = AutoTokenizer.from_pretrained(folder / "world" / "tokenizer")
     model = new_model(Architecture(**ATLAS), len(tokenizer), torch.arange(4, 364), seed=0).eval()
-    rows = ["| task | questions | HFLM s | ours s | HFLM / ours | same answers |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+    rows = [
+        "| task | questions | HFLM s | ours s | HFLM / ours | same answers |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
+    ]
     for task in ("closed_book", "closed_book_mc", "open_book", "entailment", "perplexity"):
         write_task(task, folder / task, world=folder / "world")
         kept: dict[str, object] = {}

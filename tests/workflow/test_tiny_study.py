@@ -11,6 +11,7 @@ import time
 import pandas
 import pytest
 import yaml
+from checkout import Checkout
 
 from palimpsest.provenance import digest_file
 
@@ -69,8 +70,6 @@ def test_new_level_runs_its_own_jobs_and_the_aggregates(finished):
 
 
 def test_killed_study_ends_with_the_same_bytes_on_one_core(finished, tmp_path_factory):
-    from conftest import Checkout
-
     checkout = Checkout(tmp_path_factory.mktemp("killed"))
     for wanted in ("world/digests.json", "cells", "variants"):
         process = subprocess.Popen(
