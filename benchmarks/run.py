@@ -73,6 +73,19 @@ def answering(folder: Path) -> list[str]:
     from palimpsest.world.build import build
     from palimpsest.world.training import new_model
 
+    class Peer(HFLM):
+        """HFLM, which does not count the tokens that our rows have a column for."""
+
+        def loglikelihood(self, requests, **options):
+            for request in requests:
+                request.scored_tokens = 0
+            return super().loglikelihood(requests, **options)
+
+        def loglikelihood_rolling(self, requests, **options):
+            for request in requests:
+                request.scored_tokens = 0
+            return super().loglikelihood_rolling(requests, **options)
+
     torch.set_num_threads(1)
     build(World(people=60, documents=64, texts=40, questions_per_subset=100), folder / "world")
     tokenizer = AutoTokenizer.from_pretrained(folder / "world" / "tokenizer")
@@ -90,7 +103,7 @@ def answering(folder: Path) -> list[str]:
 
         def theirs(task=task, kept=kept):
             # The same path through lm-eval, with its own model in the place of ours.
-            engine = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=32)
+            engine = Peer(pretrained=model, tokenizer=tokenizer, batch_size=32)
             kept["theirs"] = ask(engine, [folder / task])
 
         times = interleaved(theirs=theirs, ours=ours)

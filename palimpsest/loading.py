@@ -29,13 +29,16 @@ def load(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in `directory`, ready for inference, and its tokenizer.
 
-    directory: a dense checkpoint (config.json), a cell (compression.json) or an adapter (recovery.json).
+    directory: a dense checkpoint (config.json), a cell (compression.json) or an adapter (recovery.json),
+        also named by its variant's folder.
     keep_factors: leave low-rank layers as two Linear layers, `right` and `left`.
     Raises PalimpsestError if the folder is missing, damaged, or made from another checkpoint than the one it refers to.
     """
     folder = Path(directory)
     if not folder.is_dir():
         raise PalimpsestError(f"{folder}: there is no such folder.")
+    if (folder / "adapter" / RECOVERY).is_file():  # a variant's folder, of which the adapter is a part
+        folder = folder / "adapter"
     if (folder / RECOVERY).is_file():
         model, tokenizer = _recovered(folder, keep_factors)
     elif (folder / artifact.RECORD).is_file():
