@@ -12,17 +12,16 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-10s %s\n", $$1, $$2}'
 
 .venv/.installed: pyproject.toml constraints.txt
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 install: .venv/.installed ## install everything into .venv
 
-# One `make study` at a time in a folder (file descriptor 9 holds the lock), so a lock of Snakemake's that is found here is dead.
+# A run holds .snakemake/running (rules/common.smk), so a lock of Snakemake's that is found while nobody holds it is dead.
 study: .venv/.installed ## run a study: every figure, table, report and paper under results/
-	@mkdir -p .snakemake; exec 9> .snakemake/make-study; \
-	flock -n 9 || { echo "make study: another one is running in this folder"; exit 1; }; \
-	if ls .snakemake/locks/* >/dev/null 2>&1; then $(SNAKEMAKE) --unlock; fi; \
+	@mkdir -p .snakemake; if ls .snakemake/locks/* >/dev/null 2>&1 && flock -n .snakemake/running true; \
+	then echo "make study: a run that was killed left its lock; unlocking"; $(SNAKEMAKE) --unlock; fi
 	$(SNAKEMAKE) --rerun-incomplete
 
 plan: .venv/.installed ## print what a study would run, without running it

@@ -39,10 +39,16 @@ def load(
         raise PalimpsestError(f"{folder}: there is no such folder.")
     if (folder / "adapter" / RECOVERY).is_file():  # a variant's folder, of which the adapter is a part
         folder = folder / "adapter"
-    if (folder / RECOVERY).is_file():
-        model, tokenizer = _recovered(folder, keep_factors)
-    elif (folder / artifact.RECORD).is_file():
-        model, tokenizer = _compressed(folder, keep_factors)
+    if (folder / RECOVERY).is_file() or (folder / artifact.RECORD).is_file():
+        verify_folder(folder)  # what follows reads records that are whole
+        read = _recovered if (folder / RECOVERY).is_file() else _compressed
+        try:
+            model, tokenizer = read(folder, keep_factors)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PalimpsestError(
+                f"{folder}: its record is not one that this version wrote ({error!r}). Delete {folder} and run the "
+                "study again."
+            ) from error
     elif (folder / "config.json").is_file():
         model, tokenizer = _dense(folder), load_tokenizer(folder)
     else:

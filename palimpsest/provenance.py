@@ -92,19 +92,29 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+OURS = ("compression.json", "recovery.json", "source.json", "calibration.json", "world.json")
+
+
 def verify_folder(path: str | Path) -> str:
     """Check every file of an artifact folder against its `digests.json`; return the digest of the whole.
 
-    A folder without `digests.json` (a checkpoint from elsewhere) has nothing to be checked against: its files are
-    digested as they are.
+    A checkpoint from elsewhere has no `digests.json` and nothing to be checked against: its files are digested as they
+    are. A folder that this project wrote has lost its `digests.json` if there is none, which is an error.
     """
     path = Path(path)
     if not path.is_dir():
         raise PalimpsestError(f"{path}: there is no such folder.")
     if not (path / DIGESTS).exists():
+        if made := [name for name in OURS if (path / name).exists()]:
+            raise DamagedArtifact(
+                f"{path / DIGESTS}: missing beside {made[0]}, so nothing here can be checked. "
+                f"Delete {path} and run the study again."
+            )
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return digest_json({file.relative_to(path).as_posix(): digest_file(file) for file in files})
     expected = read_json(path / DIGESTS)
+    if not isinstance(expected, dict):
+        raise DamagedArtifact(f"{path / DIGESTS}: not a list of digests. Delete {path} and run the study again.")
     for name, digest in sorted(expected.items()):
         file = path / name
         if not file.exists():

@@ -320,6 +320,7 @@ class Study(Settings):
     )
     probes: list[str] = Field(
         default_factory=list,
+        max_length=1,
         description="Probes on frozen representations: task files that say `probe: true`.",
         examples=[["attribute_value"]],
     )

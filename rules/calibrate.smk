@@ -13,6 +13,7 @@ rule calibrate:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("calibrate"),
         model=subpath(input.model, parent=True),
         folder=subpath(output.done, parent=True),
         text=lambda wildcards: text_of(calibration_text(wildcards)),

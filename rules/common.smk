@@ -2,6 +2,7 @@
 #
 # A folder that a job writes is declared by its digests.json: the folder appears whole or not at all, and a job that
 # makes the same bytes again reruns nothing after it.
+import fcntl
 import json
 import os
 import shutil
@@ -18,9 +19,19 @@ from palimpsest import settings
 from palimpsest.evaluation import definition
 from palimpsest.grid import NONE, WILDCARDS, Grid
 from palimpsest.presentation import names
-from palimpsest.provenance import PalimpsestError, digest_file
+from palimpsest.provenance import PalimpsestError
 from palimpsest.recovery import registry as recovery_registry
-from palimpsest.sources.folder import find
+from palimpsest.sources.folder import find, files_of
+from palimpsest.versions import code
+
+if workflow.is_main_process and not workflow.dryrun:
+    # Held for as long as this process lives, and by no child: who finds it free knows that a lock left behind is dead.
+    os.makedirs(".snakemake", exist_ok=True)
+    running = open(".snakemake/running", "w")
+    try:
+        fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass  # another run is going on here, as Snakemake's own lock will say
 
 STUDY_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config.yaml"
 
@@ -162,7 +173,8 @@ def finish():
             "--quiet",
             "all",
         ]
-        subprocess.run(command, check=False, cwd=workflow.basedir)
+        if subprocess.run(command, check=False).returncode:
+            print(f"{page} could not be made; run: {' '.join(command)}")
     print(f"{RESULTS}/report.html")
 
 

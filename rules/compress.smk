@@ -13,6 +13,7 @@ rule compress:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("compress"),
         model=subpath(input.model, parent=True),
         folder=subpath(output.done, parent=True),
         calibration=lambda wildcards, input: (

@@ -41,6 +41,7 @@ rule evaluate:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("evaluate"),
         variant=lambda wildcards, input: os.path.dirname(input.adapter or input.cell),
         tasks=[os.path.dirname(path) for path in ALL_TASKS],
         probes=[

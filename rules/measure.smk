@@ -14,6 +14,7 @@ rule measure:
         "../envs/palimpsest.yaml"
     threads: 256  # all that there are: Snakemake clips it
     params:
+        code=code("measure"),
         results=subpath(output.measurements, parent=True),
         study=STUDY_FILE,
         settings=study.measurement,

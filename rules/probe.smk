@@ -15,6 +15,7 @@ rule probe:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("probe"),
         results=subpath(output.probes, parent=True),
         study=STUDY_FILE,
     shell:

@@ -16,6 +16,7 @@ rule recover:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("recover"),
         cell=subpath(input.cell, parent=True),
         folder=subpath(output.done, parent=True),
         method=lambda wildcards: recovery_of(wildcards).method,

@@ -26,6 +26,7 @@ rule analyse:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("analyse"),
         results=subpath(output.metrics, parent=True),
         study=STUDY_FILE,
         variants=[variant.id for variant in VARIANTS],

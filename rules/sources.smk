@@ -10,6 +10,7 @@ rule world:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("world"),
         folder=subpath(output.done, parent=True),
         settings=settings_json(study.world) if study.world else "",
     shell:
@@ -32,6 +33,7 @@ rule train:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("train"),
         world=subpath(input.world, parent=True),
         folder=subpath(output.done, parent=True),
         architecture=lambda wildcards: settings_json(study.models[wildcards.model].architecture),
@@ -45,7 +47,7 @@ rule train:
 
 rule import_model:
     input:
-        lambda wildcards: f"{find(study.models[wildcards.model].path)}/config.json",
+        lambda wildcards: files_of(find(study.models[wildcards.model].path)),
     output:
         done=MODEL_DONE,
         times=times("import_model/{model}"),

@@ -124,9 +124,14 @@ def bits(
         sizes = _measured(measurements, name)
         shown = group[group["subset"] != "never_shown"]
         for subset, part in [("shown", shown), *group.groupby("subset", sort=True)]:
-            found = knowledge.knowledge_in_bits(part, sizes.get("parameters"), sizes.get("bytes_total"))
+            found = knowledge.knowledge_in_bits(part, _parameters(sizes), sizes.get("bytes_total"))
             rows += [name | {"subset": subset} | row for row in found]
     return pandas.DataFrame(rows)
+
+
+def _parameters(sizes: Mapping[str, float]) -> float | None:
+    """Of the model and of what a recovery adds."""
+    return sizes["parameters"] + sizes.get("parameters_extra", 0) if "parameters" in sizes else None
 
 
 def _measured(measurements: pandas.DataFrame | None, name: Mapping) -> dict[str, float]:

@@ -26,12 +26,26 @@ def recovery_problems(study: Study) -> Iterator[Problem]:
             known = methods[recovery.method].options
             yield from option_problems((*path, "options"), recovery.method, known, recovery.options)
             yield from _positive((*path, "options"), known, recovery.options)
+        yield from _unseen(path, "text", recovery.training.text, "recovery_R")
+        yield from _unseen(path, "validation", recovery.training.validation, "recovery_V")
         yield from world_text(study, (*path, "training", "text"), recovery.training.text)
         yield from world_text(study, (*path, "training", "validation"), recovery.training.validation)
         yield from twice((*path, "cells"), recovery.cells)
         for index, pattern in enumerate(recovery.cells):
             if not grid.matching(pattern):
                 yield _unknown_cell(grid, (*path, "cells"), index, recovery.cells)
+
+
+def _unseen(path: KeyPath, key: str, text: Any, right: str) -> Iterator[Problem]:
+    """Training text speaks of pool R only, validation text of V: what comes back of U must come from the cell."""
+    about_others = {"biographies", "recovery_R", "recovery_V", "recovery_U"} - {right}
+    if isinstance(text, str) and text in about_others:
+        problem = (
+            f"{show(text)} speaks of people of other pools, whose facts would be learned again and "
+            "counted as returned. "
+            f"Write {right}, or a kind of text without known facts (generic, prose, passages)."
+        )
+        yield Problem((*path, "training", key), problem, nested((*path, "training", key), right))
 
 
 def _positive(path: KeyPath, known: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Problem]:

@@ -49,7 +49,9 @@ _Tagged.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 def _metadata(file: Path) -> dict:
     content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Tagged) or {}
-    return (content.get("metadata") or {}).get("palimpsest") or {}
+    said = content.get("metadata") if isinstance(content, dict) else None
+    said = said.get("palimpsest") if isinstance(said, dict) else None
+    return said if isinstance(said, dict) else {}  # what is wrong with it is said when the task is read (definition.py)
 
 
 def _names(study: Study) -> Iterator[Problem]:

@@ -32,6 +32,9 @@ def compress_weight(
     method, option or level, and on weights or inputs that are not finite or do not fit together.
     """
     found = registry.declaration(method)
+    for name, value in (("weight", weight), ("inputs", inputs)):
+        if not isinstance(value, Tensor) and (name == "weight" or value is not None):
+            raise PalimpsestError(f"{name}: a torch tensor is wanted, not {type(value).__name__}.")
     check_weight(weight, "weight")
     statistics = None
     if found.needs:

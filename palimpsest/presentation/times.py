@@ -89,10 +89,10 @@ def jobs(times: str | Path) -> list[Job]:
     return found
 
 
-def collect(times: str | Path) -> list[Stage]:
-    """One row a stage, in the order of a run, and a last row `total`."""
+def collect(times: str | Path, without: tuple[str, ...] = ()) -> list[Stage]:
+    """One row a stage, in the order of a run, and a last row `total`; `without` names stages to leave out."""
     by_stage: dict[str, list[Job]] = defaultdict(list)
-    everything = jobs(times)
+    everything = [job for job in jobs(times) if job.stage not in without]
     for job in everything:
         by_stage[job.stage].append(job)
     rows = [_sum(stage, by_stage[stage]) for stage in ORDER if by_stage[stage]]

@@ -38,6 +38,11 @@ def find(path: str) -> Path:
     return Path(path)
 
 
+def files_of(source: Path) -> list[str]:
+    """The files of a checkpoint that are taken: weights, configuration, tokenizer."""
+    return sorted({str(file) for pattern in (WEIGHTS, *OTHER) for file in source.glob(pattern)})
+
+
 def import_folder(source: str | Path, output: str | Path) -> None:
     """Copy weights (safetensors only), configuration and tokenizer; refuse what is missing, truncated or executable."""
     source = Path(source)
@@ -56,9 +61,8 @@ def import_folder(source: str | Path, output: str | Path) -> None:
     for file in weights:
         check_safetensors(file)
     with atomic_folder(output) as folder:
-        for pattern in (WEIGHTS, *OTHER):
-            for file in sorted(source.glob(pattern)):
-                shutil.copyfile(file, folder / file.name)
+        for file in files_of(source):
+            shutil.copyfile(file, folder / os.path.basename(file))
         write_json(folder / "source.json", {"source": "folder", "name": source.name})
 
 

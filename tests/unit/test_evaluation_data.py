@@ -1,6 +1,7 @@
 """The `data` rule: rows are checked, and what is wrong is named by file, line and field."""
 
 import json
+import re
 
 import pytest
 
@@ -22,6 +23,27 @@ def world_of(folder, task, *lines):
     text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n"
     (folder / "tasks" / f"{task}.jsonl").write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"doc_to_text": "questoin"}, "doc_to_text: 'questoin' is no field .* Did you mean 'question'"),
+        ({"doc_to_target": "anser"}, "doc_to_target: 'anser' .* Did you mean 'answer'"),
+        ({"output_type": "generat_until"}, "output_type: 'generat_until' .* Did you mean 'generate_until'"),
+        ({"task": "other"}, "Write `task: mine`"),
+        ({"metric_list": [{"metric": "acc"}]}, "'acc' is no metric of generate_until. Write exact_match"),
+        ({"metadata": []}, "metadata: write e.g."),
+        ({"metadata": {"palimpsest": {"source": "folder", "required": ["question", "answer"]}}}, "needs `path:`"),
+        ({"doc_to_text": None}, "'doc_to_text' is missing"),
+    ],
+)
+def test_a_mistake_in_a_task_file_is_named(change, message):
+    from palimpsest.evaluation import definition
+
+    task = definition.shipped("closed_book") | {"task": "mine"} | change
+    task = {key: value for key, value in task.items() if value is not None}
+    assert re.search(message, " ".join(definition.problems("mine", task)))
 
 
 def test_rows_come_back_as_they_were(tmp_path):

@@ -331,3 +331,11 @@ def test_the_reference_explains_every_key():
 def test_the_schema_refuses_an_unknown_key_in_the_editor(study):
     with pytest.raises(jsonschema.ValidationError, match="levles"):
         jsonschema.validate(changed(study, "compression/wanda/levles", []), schema.json_schema())
+
+
+@pytest.mark.parametrize("text", ["recovery_U", "biographies"])
+def test_recovery_text_about_the_people_under_test_is_refused(text):
+    mapping = yaml.safe_load((ROOT / "config.yaml").read_text())
+    mapping["recovery"]["lora-r4"]["training"]["text"] = text
+    with pytest.raises(PalimpsestError, match=r"training\.text: .*other pools.*Write recovery_R"):
+        settings.load(mapping, "my.yaml")

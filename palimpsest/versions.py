@@ -1,0 +1,27 @@
+"""What must make a stage's results again when the library changes. Plain Python: the Snakefile imports it.
+
+Snakemake sees the text of a rule and its parameters, not the library behind it. So each rule has a parameter `code`:
+for costly stages a version, to be raised by whoever changes what the stage computes; for cheap ones the digest of the
+sources. (A compression method has a version of its own, in its decorator; a figure the digest of its module.)
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from palimpsest.provenance import digest_bytes
+
+PACKAGE = Path(__file__).parent
+
+VERSIONS = {"train": "1", "calibrate": "1", "compress": "1", "recover": "1", "evaluate": "1", "measure": "1"}
+SOURCES = {"world": "world", "probe": "probing", "analyse": "analysis"}  # stage -> folder of the package
+
+
+@cache
+def code(stage: str) -> str:
+    """The version of a stage's code, or the digest of its sources."""
+    if stage in VERSIONS:
+        return VERSIONS[stage]
+    files = sorted((PACKAGE / SOURCES[stage]).rglob("*.py"))
+    return digest_bytes(b"".join(file.read_bytes() for file in files))
