@@ -220,7 +220,7 @@ class Tables:
         rows = self.measurements
         rows = rows[(rows["metric"] == "bits_per_weight") & (rows["level"] == level) & (rows["recovery"] == "none")]
         rounded = list(dict.fromkeys(f"{value:.3g}" for value in sorted(rows["value"])))
-        return f"{'–'.join(rounded[:1] + rounded[1:][-1:])} bit/w" if rounded else ""
+        return "–".join(rounded[:1] + rounded[1:][-1:])
 
     def _one_each(
         self, rows: pandas.DataFrame, cells: list[Cell], what: str, file: str, nan: bool = False

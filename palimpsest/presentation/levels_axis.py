@@ -95,7 +95,7 @@ def _name_levels(panel: Axes, tables: Tables, family: str, levels: list[str]) ->
     if upright:
         marks = [f"{mark}\n{tables.bits_per_weight(level)}" for mark, level in zip(marks, levels, strict=True)]
     panel.set_xticks(range(len(marks)), marks, rotation=0 if upright else 90)
-    panel.set_xlabel(AXES.get(family, family))
+    panel.set_xlabel(AXES.get(family, family) + ("\nbits per weight" if upright else ""))
 
 
 def _draw_family(panel: Axes, tables: Tables, levels: list[str], numbers: dict[Cell, Number], family: str) -> dict:

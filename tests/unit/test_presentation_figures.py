@@ -139,7 +139,7 @@ def test_a_study_without_a_world_has_the_figures_that_apply(stories):
     with style.context():
         figure = figures.draw("language", stories)
     titles = [panel.get_title(loc="left") for panel in figure.axes]
-    assert [title for title in titles if title] == ["Tinystories", "Wikitext2", "Blimp"]
+    assert [title for title in titles if title] == ["TinyStories", "WikiText-2", "BLiMP"]
 
 
 def study_settings(**changes):
