@@ -12,6 +12,7 @@ rule analyse:
     input:
         answers=[ANSWERS.format(**variant.wildcards) for variant in VARIANTS],
         measurements=f"{RESULTS}/measurements.parquet",
+        probes=PROBES,
         tasks=ALL_TASKS,
         world=[WORLD_DONE] if study.world else [],
         claims="reports/claims.yaml",

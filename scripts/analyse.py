@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
     from palimpsest.grid import Grid
 
     study = settings.read(args.study)
-    analyse(Path(args.results), Grid(study), study.tasks, args.claims)
+    analyse(Path(args.results), Grid(study), study.tasks, args.claims, study.probes)
 
 
 if __name__ == "__main__":

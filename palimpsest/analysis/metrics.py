@@ -12,6 +12,8 @@ Of tasks about the facts of the world:
                                          knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
     known_share                          displaced.py; subsets "pool R", "pool V", "pool U"
     damage, returned_unseen, relearned   displaced.py; on "pool U", "pool U" and "pool R"
+Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):
+    acc, control_acc, selectivity        probing/probes.py
 """
 
 from __future__ import annotations

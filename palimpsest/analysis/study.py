@@ -10,18 +10,21 @@ import pandas
 
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
-from palimpsest.analysis.metrics import metrics
+from palimpsest.analysis.metrics import COLUMNS, metrics
 from palimpsest.provenance import atomic_file, write_json
 
 if TYPE_CHECKING:
     from palimpsest.grid import Grid
 
 
-def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path | str) -> None:
+def analyse(
+    results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path | str, probes: Sequence[str] = ()
+) -> None:
     """Write answers.parquet, metrics.parquet, claims.json, and facts.parquet where there is a world.
 
-    Reads every variant's answers.parquet, the task folders, the world's facts.parquet and measurements.parquet (for
-    bits per parameter and byte), the last two if they are there.
+    Reads every variant's answers.parquet, the task folders, probes.parquet where the study has probes (their rows are
+    metrics too), the world's facts.parquet and measurements.parquet (for bits per parameter and byte), the last two if
+    they are there.
     """
     variants = grid.variants()
     answers = read_answers(Path(variant.folder(str(results))) / "answers.parquet" for variant in variants)
@@ -34,6 +37,9 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
         facts=facts,
         measurements=_read(results / "measurements.parquet"),
     )
+    if probes:
+        probed = pandas.read_parquet(results / "probes.parquet").astype({"layer": str})
+        table = pandas.concat([table, probed[COLUMNS]], ignore_index=True)
     verdicts = claims_.judge(claims_.read_claims(claims_file), table, answers)
     write_table(results / "answers.parquet", answers)
     write_table(results / "metrics.parquet", table)

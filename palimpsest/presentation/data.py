@@ -84,7 +84,9 @@ class Tables:
 
     @cached_property
     def metrics(self) -> pandas.DataFrame:
-        return self._parquet("metrics.parquet", [*CELL, "recovery", "task", "subset", "metric", "value", "low", "high"])
+        columns = [*CELL, "recovery", "task", "subset", "scoring", "metric", "value", "low", "high"]
+        table = self._parquet("metrics.parquet", columns)
+        return table[table["scoring"] != "probe"]  # which `probes` has, with the random floor that is no cell
 
     @cached_property
     def measurements(self) -> pandas.DataFrame:

@@ -56,6 +56,13 @@ def test_every_variant_answers_every_question_of_every_task(finished):
     assert (counts.nunique() == 1).all()
 
 
+def test_metrics_have_the_probes_with_their_layers(finished):
+    metrics = pandas.read_parquet(finished.folder / "results" / "tiny" / "metrics.parquet")
+    probed = metrics[metrics.scoring == "probe"]
+    assert set(probed.label) >= {"dense", "gptq", "random"} and set(probed.layer) == {"1", "2"}
+    assert (metrics[metrics.scoring != "probe"].layer == "").all()
+
+
 def test_second_run_has_nothing_to_do(finished):
     assert finished.planned(*STUDY) == {}
 
