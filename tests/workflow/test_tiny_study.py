@@ -122,7 +122,8 @@ def test_interrupt_stops_cleanly(checkout):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not (checkout.folder / "results" / "tiny" / "logs" / "train").exists():
+    logs = checkout.folder / "results" / "tiny" / "logs" / "train"
+    while not any(log.stat().st_size for log in logs.glob("*.log")):  # a training is under way
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
