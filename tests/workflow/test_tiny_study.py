@@ -120,6 +120,8 @@ def test_interrupt_stops_cleanly(checkout):
     process = subprocess.Popen(
         checkout.command(*STUDY), cwd=checkout.folder, env=checkout.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        # A shell that started the tests in the background has them ignore interrupts, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     logs = checkout.folder / "results" / "tiny" / "logs" / "train"
