@@ -55,6 +55,12 @@ class ImportClock:
             self.seconds += time.process_time() - started
 
 
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a job that looks at a whole study."""
+    parser.add_argument("--study", required=True, metavar="YAML", help="the study file, which says what there must be")
+    parser.add_argument("--results", required=True, metavar="FOLDER", help="the study's folder, e.g. results/embedded")
+
+
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, call `main`, write the times; a `PalimpsestError` prints as one message, exit code 1."""
     parser.add_argument("--times", metavar="JSON", help="where to write this job's CPU seconds and peak memory")

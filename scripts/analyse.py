@@ -12,10 +12,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Write a study's answers.parquet, metrics.parquet and claims.json; a missing answer is an error."
     )
-    parser.add_argument(
-        "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"
-    )
-    parser.add_argument("--results", required=True, metavar="FOLDER", help="the study's folder, e.g. results/embedded")
+    job.add_study(parser)
     parser.add_argument("--claims", default="reports/claims.yaml", metavar="YAML", help="default reports/claims.yaml")
     return parser
 

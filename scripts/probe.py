@@ -12,10 +12,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Train linear probes on the stored features, on a control task and on random weights."
     )
-    parser.add_argument(
-        "--study", required=True, metavar="YAML", help="the study file; it says which variants there must be"
-    )
-    parser.add_argument("--results", required=True, metavar="FOLDER", help="the study's folder, e.g. results/embedded")
+    job.add_study(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the table")
     return parser
 
