@@ -6,6 +6,7 @@
     format       nf4 int8 w8a8  a number format with its own rules
     joint        0.5+4g128      pruned, and what is kept is quantized
     kept share   k0.8           two factors with 0.8 of the matrix's parameters
+    rank share   r0.1           two factors whose rank is 0.1 of the largest one (LASER's ρ)
     full         full           the dense control
 
 A level is always a string; `parse` also takes what an unquoted one becomes in YAML (0.5, 4).
@@ -31,6 +32,7 @@ EXAMPLES = {
     "bits": ("4", "3", "4g128"),
     "format": FORMATS,
     "kept share": ("k0.8", "k0.6"),
+    "rank share": ("r0.1", "r0.5"),
     "joint": ("0.5+4g128", "2:4+4"),
     "full": ("full",),
 }
@@ -130,6 +132,18 @@ class KeptShare(Level):
 
 
 @dataclass(frozen=True)
+class RankShare(Level):
+    """The share of the largest rank that a matrix can have, which its two factors have."""
+
+    share: float
+    syntax = "rank share"
+
+    @property
+    def text(self) -> str:
+        return f"r{_canonical(self.share)}"
+
+
+@dataclass(frozen=True)
 class Joint(Level):
     """Pruned, and the kept weights quantized."""
 
@@ -153,6 +167,12 @@ class Full(Level):
         return "full"
 
 
+_SHARES = {
+    "k": (KeptShare, "k0.8 keeps 0.8 of a matrix's parameters"),
+    "r": (RankShare, "r0.1 keeps 0.1 of a matrix's largest rank"),
+}
+
+
 def parse(value: str | int | float) -> Level:
     """The level that `value` stands for. Raises LevelError (a PalimpsestError) that says what would be right."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -166,13 +186,12 @@ def parse(value: str | int | float) -> Level:
         return Format(text)
     if "+" in text:
         return _joint(text)
-    if match := re.fullmatch(r"k(.+)", text):
-        share = _number(match[1])
-        if share is not None and not 0 < share <= 1:
-            meant = f"k{_canonical(float(share / 100))}" if 2 <= share <= 100 else None
-            raise LevelError(f"kept share {text} is not in (0, 1]: k0.8 keeps 0.8 of a matrix's parameters.", meant)
-        if share is not None:
-            return KeptShare(float(share))
+    if (match := re.fullmatch(r"([kr])(.+)", text)) and (share := _number(match[2])) is not None:
+        kind, says = _SHARES[match[1]]
+        if not 0 < share <= 1:
+            meant = f"{match[1]}{_canonical(float(share / 100))}" if 2 <= share <= 100 else None
+            raise LevelError(f"{kind.syntax} {text} is not in (0, 1]: {says}.", meant)
+        return kind(float(share))
     if match := re.fullmatch(r"([0-9]+)g([0-9]+)", text):
         return _bits(text, int(match[1]), int(match[2]))
     if match := re.fullmatch(r"([0-9]+):([0-9]+)", text):
@@ -198,10 +217,21 @@ def grammar() -> str:
     return f"Levels are {', '.join(kinds[:-1])} and {kinds[-1]}."
 
 
-def rank_for(out_features: int, in_features: int, share: float) -> int:
-    """The rank at which two factors have at most `share` of the parameters of an (out, in) matrix."""
+def rank_for(out_features: int, in_features: int, level: KeptShare | RankShare) -> int | None:
+    """The rank of two factors at a level, at least 1; None where the matrix is left as it is (share 1).
+
+    Kept share: floor(share · out · in / (out + in)). Rank share: floor(share · min(out, in)).
+    """
+    if level.share == 1:
+        return None
     # Exact arithmetic: in floats 0.7 * 90 * 120 / 210 is 35.99999999999999.
-    return floor(Fraction(str(share)) * out_features * in_features / (out_features + in_features))
+    share, product = Fraction(str(level.share)), out_features * in_features
+    whole = (
+        product / Fraction(out_features + in_features)
+        if isinstance(level, KeptShare)
+        else min(out_features, in_features)
+    )
+    return max(1, floor(share * whole))
 
 
 def _n_of_m(text: str, keep: int, group: int) -> NofM:
@@ -258,6 +288,7 @@ def _probably(text: str) -> str | None:
         (r"([0-9])[-_ ]?[gG]([0-9]+)", r"\1g\2"),
         (r"([1-9][0-9]?) ?%", r"0.\1"),
         (r"[kK] ?([0-9.]+)", r"k\1"),
+        (r"[rR] ?([0-9.]+)", r"r\1"),
     )
     for pattern, replacement in guesses:
         if match := re.fullmatch(pattern, text):

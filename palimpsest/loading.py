@@ -15,6 +15,7 @@ from torch import nn
 
 from palimpsest.compression import artifact
 from palimpsest.compression.checkpoint import Checkpoint, reading
+from palimpsest.compression.install import install
 from palimpsest.compression.weights import LowRank
 from palimpsest.provenance import PalimpsestError, folder_digest, read_json, verify_folder
 
@@ -102,13 +103,10 @@ def _compressed(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreT
         if keep_factors and isinstance(compressed, LowRank):
             model.set_submodule(name, TwoFactors(compressed, layer.bias))
             continue
-        weight = compressed.dense().T if transposed else compressed.dense()
-        if weight.shape != layer.weight.shape:
-            raise PalimpsestError(
-                f"{folder}: {name} is {tuple(weight.shape)}, the checkpoint's {tuple(layer.weight.shape)}."
-            )
-        with torch.no_grad():
-            layer.weight.copy_(weight)
+        try:
+            install(layer, compressed, transposed)
+        except PalimpsestError as error:
+            raise PalimpsestError(f"{folder}: {name}: {error}") from None
     return model, load_tokenizer(base)
 
 
@@ -138,6 +136,9 @@ class TwoFactors(nn.Module):
     def __init__(self, factors: LowRank, bias: nn.Parameter | None) -> None:
         super().__init__()
         rows, columns = factors.shape
+        if factors.bias is not None:
+            own = factors.bias if bias is None else bias.detach() + factors.bias
+            bias = nn.Parameter(own, requires_grad=factors.right.requires_grad)
         with torch.device("meta"):
             self.right = nn.Linear(columns, factors.rank, bias=False)
             self.left = nn.Linear(factors.rank, rows, bias=bias is not None)

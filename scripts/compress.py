@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from palimpsest.compression.walk import compress
+    from palimpsest.compression.cell import compress
 
     compress(
         args.model,

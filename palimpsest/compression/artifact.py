@@ -25,7 +25,7 @@ FORMAT = 1
 
 @contextmanager
 def writing(folder: Path) -> Iterator[Writer]:
-    """Write an artifact folder layer by layer; it appears whole, or not at all."""
+    """Write an artifact folder tensor by tensor; it appears whole, or not at all."""
     with atomic_folder(folder) as temporary:
         writer = Writer(temporary)
         yield writer
@@ -34,17 +34,11 @@ def writing(folder: Path) -> Iterator[Writer]:
 
 
 class Writer:
-    """`add` layers, fill `record`."""
+    """Add tensors (`<layer>.<part>`) to `tensors`, fill `record`."""
 
     def __init__(self, folder: Path) -> None:
         self.tensors = TensorFile(folder / WEIGHTS)
         self.record: dict[str, Any] = {}
-
-    def add(self, layer: str, weight: CompressedWeight) -> None:
-        """Store a layer; one that is left dense is not stored."""
-        if weight.kind != "dense":
-            for part, tensor in sorted(weight.tensors().items()):
-                self.tensors.add(f"{layer}.{part}", tensor)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

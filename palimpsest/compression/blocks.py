@@ -1,14 +1,15 @@
-"""Running a decoder block by block: in memory are one block's weights and the activations of the calibration rows."""
+"""Running a model block by block: in memory are one block's weights and the activations of the calibration rows."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
 from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.compression.statistics import Statistics
@@ -20,8 +21,9 @@ TOKENS = 4096  # tokens that go through a block at once
 class BlockRunner:
     """The activations before the current block, and a way to take them through it.
 
-    Rows are padded on the right, and attention looks to the left only: what a token sees does not depend on the
-    padding, which is kept out of the statistics. Blocks run in float32 whatever the checkpoint's data type.
+    Rows are padded on the right. A decoder's attention looks to the left only: what a token sees does not depend on the
+    padding; an encoder's padding is masked. It is kept out of the statistics. Blocks run in float32 whatever the
+    checkpoint's data type.
     """
 
     def __init__(
@@ -29,9 +31,13 @@ class BlockRunner:
     ) -> None:
         self.checkpoint = checkpoint
         self.config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+        family = checkpoint.family
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(self.config, dtype=torch.float32)
-        self._blocks: nn.ModuleList = model.get_submodule(checkpoint.family.blocks)
+            kind = AutoModelForCausalLM if family.causal else AutoModel
+            model = kind.from_config(self.config, dtype=torch.float32)
+        path = family.blocks if family.causal else family.blocks.split(".", 1)[1]
+        _make_buffers(model)
+        self._blocks: nn.ModuleList = model.get_submodule(path)
         if len(self._blocks) != checkpoint.blocks():
             raise PalimpsestError(
                 f"{checkpoint.folder}: config.json says {len(self._blocks)} blocks; the weights have "
@@ -52,7 +58,9 @@ class BlockRunner:
         self._slices = [slice(start, start + size) for start in range(0, len(rows), size)]
         self._valid = torch.arange(rows.shape[1]) < lengths[:, None]
         self._arguments: list[list[dict[str, Any]]] = []  # by batch, then by block
-        self.hidden = self._embed(model.get_submodule(checkpoint.family.blocks.split(".")[0]), rows)
+        base = model.get_submodule(path.split(".")[0]) if family.causal else model
+        base.pooler = None  # an encoder's; it comes after the blocks
+        self.hidden = self._embed(base, rows)
 
     @torch.inference_mode()
     def _embed(self, base: nn.Module, rows: Tensor) -> Float[Tensor, "rows length hidden"]:
@@ -61,11 +69,13 @@ class BlockRunner:
         real, stand_ins = self._blocks, nn.ModuleList(_Recorder(block) for block in self._blocks)
         base.set_submodule(path, stand_ins)
         self._load(base, self.checkpoint.prefix.removesuffix(f"{path}."), keep_type=True)
-        _make_buffers(base, self.config)
         base.eval()
         hidden = []
         for batch in self._slices:
-            base(input_ids=rows[batch], use_cache=False)
+            if self.checkpoint.family.causal:
+                base(input_ids=rows[batch], use_cache=False)
+            else:
+                base(input_ids=rows[batch], attention_mask=self._valid[batch].long())
             hidden.append(stand_ins[0].hidden.float())
             self._arguments.append([recorder.arguments for recorder in stand_ins])
         base.set_submodule(path, real)
@@ -74,9 +84,7 @@ class BlockRunner:
 
     def load(self, number: int) -> nn.Module:
         """Block `number` with its weights, in float32."""
-        block = self._blocks[number]
-        if any(buffer.is_meta for buffer in block.buffers()):
-            block = type(block)(self.config, layer_idx=number)  # its buffers are computed when it is made
+        block = copy.deepcopy(self._blocks[number])  # of meta tensors: a fresh one each time
         self._load(block, f"{self.checkpoint.prefix}{number}.")
         return block.eval().requires_grad_(False)
 
@@ -141,8 +149,11 @@ def _precise(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def _make_buffers(base: nn.Module, config: Any) -> None:
-    """Make again, with values, the modules whose buffers are computed and not stored (rotary embeddings)."""
-    for name, module in list(base.named_modules()):
-        if any(buffer.is_meta for buffer in module._buffers.values() if buffer is not None):
-            base.set_submodule(name, type(module)(config))
+def _make_buffers(model: PreTrainedModel) -> None:
+    """Give values to the buffers that are computed and not stored (rotary frequencies, scales), on the CPU."""
+    for module in model.modules():
+        missing = {name: buffer for name, buffer in module._buffers.items() if buffer is not None and buffer.is_meta}
+        for name, buffer in missing.items():
+            module._buffers[name] = torch.zeros_like(buffer, device="cpu")
+        if missing:
+            model._init_weights(module)  # what transformers itself does after loading; the weights are still meta

@@ -40,18 +40,33 @@ class Checkpoint:
 
     def tensor(self, name: str) -> Tensor:
         """One tensor, in the checkpoint's data type."""
-        if name not in self._files:
-            raise PalimpsestError(f"{self.folder}: the checkpoint has no tensor {name!r}.")
+        self._require(name)
         with reading(self.folder):
             return self._files[name].get_tensor(name)
 
+    def _require(self, name: str) -> None:
+        if name not in self._files:
+            raise PalimpsestError(f"{self.folder}: the checkpoint has no tensor {name!r}.")
+
+    @property
+    def blocks_path(self) -> str:
+        """Where the loaded model has its blocks; an encoder is loaded as the class that it was saved as."""
+        return self.family.blocks if self.family.causal else self.prefix.removesuffix(".")
+
     def layer_name(self, number: int, layer: str) -> str:
-        """What the language model calls a matrix of block `number`, e.g. model.layers.0.self_attn.q_proj."""
-        return f"{self.family.blocks}.{number}.{layer}"
+        """What the loaded model calls a matrix of block `number`, e.g. model.layers.0.self_attn.q_proj."""
+        return f"{self.blocks_path}.{number}.{layer}"
 
     def tensor_name(self, layer_name: str) -> str:
         """What the checkpoint calls it."""
-        return f"{self.prefix}{layer_name.removeprefix(f'{self.family.blocks}.')}.weight"
+        return f"{self.prefix}{layer_name.removeprefix(f'{self.blocks_path}.')}.weight"
+
+    def matrix_shape(self, layer_name: str) -> tuple[int, int]:
+        """(out, in) of a layer's weight, without reading it."""
+        name = self.tensor_name(layer_name)
+        self._require(name)
+        shape = self._files[name].get_slice(name).get_shape()
+        return tuple(reversed(shape)) if self.family.transposed else tuple(shape)
 
     def matrix(self, layer_name: str) -> Tensor:
         """The weight (out, in) of a layer."""

@@ -20,30 +20,35 @@ class Family:
     blocks: str  # the list of blocks, as a path in the language model
     groups: tuple[tuple[str, ...], ...]
     transposed: bool = False  # matrices are stored (in, out)
+    causal: bool = True  # a decoder; an encoder's tokens see each other both ways, so that its padding must be masked
 
     @property
     def layers(self) -> tuple[str, ...]:
         return tuple(layer for group in self.groups for layer in group)
 
 
-_LLAMA = Family(
-    "model.layers",
-    (
-        ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        ("self_attn.o_proj",),
-        ("mlp.gate_proj", "mlp.up_proj"),
-        ("mlp.down_proj",),
-    ),
+_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_LLAMA = Family("model.layers", (_QKV, ("self_attn.o_proj",), ("mlp.gate_proj", "mlp.up_proj"), ("mlp.down_proj",)))
+_BERT = (
+    ("attention.self.query", "attention.self.key", "attention.self.value"),
+    ("attention.output.dense",),
+    ("intermediate.dense",),
+    ("output.dense",),
 )
 FAMILIES = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
-    "opt": Family(
-        "model.decoder.layers",
-        (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("self_attn.out_proj",), ("fc1",), ("fc2",)),
+    "gemma": _LLAMA,
+    "gemma2": _LLAMA,
+    "gemma3_text": _LLAMA,
+    # Phi's attention and MLP read the same normalized input.
+    "phi": Family("model.layers", ((*_QKV, "mlp.fc1"), ("self_attn.dense",), ("mlp.fc2",))),
+    "phi3": Family(
+        "model.layers", (("self_attn.qkv_proj",), ("self_attn.o_proj",), ("mlp.gate_up_proj",), ("mlp.down_proj",))
     ),
+    "opt": Family("model.decoder.layers", (_QKV, ("self_attn.out_proj",), ("fc1",), ("fc2",))),
     "gpt2": Family(
         "transformer.h", (("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)), transposed=True
     ),
@@ -51,6 +56,8 @@ FAMILIES = {
         "gpt_neox.layers",
         (("attention.query_key_value",), ("attention.dense",), ("mlp.dense_h_to_4h",), ("mlp.dense_4h_to_h",)),
     ),
+    "bert": Family("bert.encoder.layer", _BERT, causal=False),
+    "roberta": Family("roberta.encoder.layer", _BERT, causal=False),
 }
 
 

@@ -28,6 +28,7 @@ def compress_weight(
 
     weight: (out, in), floating point. inputs: (tokens, in), or None for a method that looks at weights only.
     level: e.g. "0.5", "2:4", "4g128", "k0.8". options: those of the method (`palimpsest.methods()` lists them).
+    A method that needs Fisher information takes that of L = ½‖Wx‖² here, since one matrix has no loss of its own.
     Returns a CompressedWeight with `dense()`, `nbytes` and `bits_per_weight`. Raises PalimpsestError on an unknown
     method, option or level, and on weights or inputs that are not finite or do not fit together.
     """
@@ -36,24 +37,28 @@ def compress_weight(
         if not isinstance(value, Tensor) and (name == "weight" or value is not None):
             raise PalimpsestError(f"{name}: a torch tensor is wanted, not {type(value).__name__}.")
     check_weight(weight, "weight")
-    statistics = None
-    if found.needs:
-        statistics = Statistics(weight.shape[1], "weight", gram="gram" in found.needs)
-        if inputs is not None:
-            if inputs.ndim != 2 or not inputs.is_floating_point():
-                raise PalimpsestError(
-                    f"inputs: a floating-point tensor (tokens, in) is wanted, not {inputs.dtype} {tuple(inputs.shape)}."
-                )
-            statistics.add(inputs.detach().cpu())
-    return compress_layer(
-        "weight", weight, statistics if inputs is not None else None, method, levels.parse(level), seed, options
-    )
+    statistics = Statistics(weight.shape[1], "weight", found.needs)
+    if found.needs and inputs is not None:
+        if inputs.ndim != 2 or not inputs.is_floating_point():
+            raise PalimpsestError(
+                f"inputs: a floating-point tensor (tokens, in) is wanted, not {inputs.dtype} {tuple(inputs.shape)}."
+            )
+        inputs = inputs.detach().cpu()
+        statistics.add(inputs)
+        if "fisher" in found.needs:
+            statistics.fisher = output_energy_fisher(weight.detach().cpu(), inputs)
+    elif found.needs:
+        raise PalimpsestError(
+            f"weight: {method} needs inputs ({', '.join(found.needs)}) and got None: give calibration inputs "
+            "(tokens, in)."
+        )
+    return compress_layer("weight", weight, statistics, method, levels.parse(level), seed, options)
 
 
 def compress_layer(
     name: str,
     weight: Float[Tensor, "out in"],
-    statistics: Statistics | None,
+    statistics: Statistics,
     method: str,
     level: levels.Level,
     seed: int = 0,
@@ -67,11 +72,6 @@ def compress_layer(
         raise PalimpsestError(f"{name}: {method} has no level {level.text!r}; it takes {examples}.")
     check_weight(weight, name)
     if found.needs:
-        if statistics is None:
-            raise PalimpsestError(
-                f"{name}: {method} needs inputs ({', '.join(found.needs)}) and got None: give calibration inputs "
-                "(tokens, in)."
-            )
         if statistics.width != weight.shape[1]:
             raise PalimpsestError(
                 f"{name}: inputs of width {statistics.width} where the weight has {weight.shape[1]} columns."
@@ -103,15 +103,30 @@ def check_weight(weight: Tensor, name: str) -> None:
         )
 
 
-def relative_error(
-    weight: Float[Tensor, "out in"], compressed: CompressedWeight, statistics: Statistics | None
-) -> float | None:
-    """‖WX - W'X‖² / ‖WX‖² by the Gram matrix of X, or ‖W - W'‖² / ‖W‖² where there is none. None for 0 / 0."""
+def output_energy_fisher(
+    weight: Float[Tensor, "out in"], inputs: Float[Tensor, "tokens in"]
+) -> Float[Tensor, "out in"]:
+    """E[(∂L/∂W)²] over the tokens for L = ½‖Wx‖²: E[y_i² x_j²] with y = Wx."""
+    x = inputs.float()
+    return (x @ weight.float().T).square().T @ x.square() / len(x)
+
+
+def relative_error(weight: Float[Tensor, "out in"], compressed: CompressedWeight, statistics: Statistics) -> dict:
+    """How much of the layer's answer is lost, and on what that was measured ("error", "error_on"); None for 0 / 0.
+
+    "inputs": ‖WX - W'X‖² / ‖WX‖², where the method needs the Gram matrix of X. "input norms": the same as if channels
+    were uncorrelated, where it needs the norms only (a Gram matrix costs more than all of Wanda). "weights":
+    ‖W - W'‖² / ‖W‖², where it looks at no inputs.
+    """
     weight = weight.float()
     difference = weight - compressed.dense().float()
-    if statistics is not None:
-        gram = statistics.gram
+    if "gram" in statistics.needs:
+        gram, measured = statistics.gram, "inputs"
         part, whole = ((difference @ gram) * difference).sum(), ((weight @ gram) * weight).sum()
+    elif statistics.tokens:
+        norms, measured = statistics.input_norms, "input norms"
+        part, whole = (difference * norms).square().sum(), (weight * norms).square().sum()
     else:
-        part, whole = difference.square().sum(), weight.square().sum()
-    return (part.double() / whole.double()).clamp(min=0).item() if whole > 0 else None
+        part, whole, measured = difference.square().sum(), weight.square().sum(), "weights"
+    error = (part.double() / whole.double()).clamp(min=0).item() if whole > 0 else None
+    return {"error": error, "error_on": measured}

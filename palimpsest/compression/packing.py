@@ -28,3 +28,8 @@ def unpack(packed: Tensor, width: int, count: int) -> Tensor:
     bits = np.unpackbits(packed.numpy(), count=count * width, bitorder="little").reshape(count, width)
     weights = (1 << np.arange(width)).astype(np.int32 if width > 8 else np.uint8)
     return torch.from_numpy(bits.astype(weights.dtype) @ weights)
+
+
+def index_width(count: int) -> int:
+    """Bits that tell `count` things apart (at least 1)."""
+    return max(1, (count - 1).bit_length())

@@ -1,12 +1,13 @@
 """The methods: a decorator that declares one, and a reader of the declarations that never imports torch.
 
     @method("wanda", family="pruning", needs=("input_norms",), propagate=True)
-    def wanda(weight, stats, level, *, option=default) -> CompressedWeight:
+    def wanda(weight, stats, level, *, alpha: Share = 0.5) -> CompressedWeight:
         \"""Drop the weights with the smallest |w|·‖x‖ within each output row (Sun et al., arXiv:2306.11695).\"""
 
-A function in any module of this folder with that decorator is a method; its arguments are literals, its options are
-its keyword-only parameters, and its summary is the first line of its docstring. A method that draws random numbers has
-a keyword-only parameter `seed`.
+A function in a module of the folder `methods` with that decorator is a method; its arguments are literals, its
+options are its keyword-only parameters, and its summary is the first line of its docstring. An option's annotation is
+its range where it has one (ranges.py). A method that draws random numbers has a keyword-only parameter `seed`.
+`formula` and `cost` are for docs/methods.md.
 """
 
 from __future__ import annotations
@@ -20,11 +21,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from palimpsest.compression.ranges import RANGES, Range
 from palimpsest.levels import EXAMPLES
 from palimpsest.provenance import PalimpsestError
 
-STATISTICS = ("input_norms", "gram")
-LEVELS = {"pruning": ("sparsity", "n:m"), "quantization": ("bits",), "low rank": ("kept share",)}  # by family
+STATISTICS = {  # what a method may need to know of its inputs; statistics.py has them under the same names
+    "input_norms": "‖X_j‖, the Euclidean norm of each input channel",
+    "input_means": "E[x_j]",
+    "input_magnitudes": "E[|x_j|]",
+    "input_peaks": "max |x_j|",
+    "gram": "E[xxᵀ], the second moments of the inputs",
+    "sample_means": "E[x] of each calibration row",
+    "fisher": "E[(∂L/∂W)²], L the loss of one row: one backward pass a row through the whole model",
+}
+LEVELS = {  # by family
+    "pruning": ("sparsity", "n:m"),
+    "quantization": ("bits",),
+    "low rank": ("kept share", "rank share"),
+}
+
+METHODS = Path(__file__).parent / "methods"
 
 _functions: dict[str, Callable] = {}
 
@@ -41,8 +57,11 @@ class Declaration:
     version: str
     summary: str
     options: dict[str, Any] = field(hash=False)  # name -> default
+    ranges: dict[str, Range] = field(hash=False)  # name -> what is allowed, of the options that are not free
     seeded: bool  # draws random numbers itself
     module: str
+    formula: str = ""
+    cost: str = ""
 
     @property
     def deterministic(self) -> bool:
@@ -59,6 +78,8 @@ def method(
     propagate: bool = False,
     version: str = "1",
     summary: str | None = None,
+    formula: str = "",
+    cost: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register a function as the method `name`. `levels` and `summary` default to the family's and the docstring's."""
 
@@ -71,9 +92,9 @@ def method(
 
 @functools.cache
 def declared() -> dict[str, Declaration]:
-    """All methods by name, read from the source of this folder's modules."""
+    """All methods by name, read from the sources in the folder `methods`."""
     found: dict[str, Declaration] = {}
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(METHODS.glob("*.py")):
         text = file.read_text(encoding="utf-8")
         if "\n@method(" not in text:
             continue
@@ -107,7 +128,8 @@ def function(name: str) -> Callable:
 
 def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """`options` with the defaults filled in; PalimpsestError on an unknown option or a value of the wrong type."""
-    known = declaration(name).options
+    found = declaration(name)
+    known = found.options
     for key, value in options.items():
         if key not in known:
             allowed = ", ".join(f"{option}={default!r}" for option, default in sorted(known.items())) or "none"
@@ -118,6 +140,9 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
             raise PalimpsestError(
                 f"{name}: {key} is {value!r}; write a {expected.__name__}, e.g. {key}: {known[key]!r}."
             )
+        allowed = found.ranges.get(key)
+        if allowed and not allowed.contains(value):
+            raise PalimpsestError(f"{name}: {key} is {value!r}; it is {allowed.text}, e.g. {key}: {known[key]!r}.")
     return known | dict(options)
 
 
@@ -132,6 +157,8 @@ def methods() -> dict[str, dict[str, Any]]:
             "options": dict(found.options),
             "propagate": found.propagate,
             "version": found.version,
+            "formula": found.formula,
+            "cost": found.cost,
         }
         for name, found in sorted(declared().items())
     }
@@ -144,6 +171,11 @@ def _read(file: Path, node: ast.FunctionDef, call: ast.Call) -> Declaration:
         parameters = {
             parameter.arg: ast.literal_eval(default) if default is not None else None
             for parameter, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        }
+        ranges = {
+            parameter.arg: RANGES[parameter.annotation.id]
+            for parameter in node.args.kwonlyargs
+            if isinstance(parameter.annotation, ast.Name) and parameter.annotation.id in RANGES
         }
     except (ValueError, IndexError):
         raise PalimpsestError(
@@ -163,6 +195,9 @@ def _read(file: Path, node: ast.FunctionDef, call: ast.Call) -> Declaration:
         version=str(given.get("version", "1")),
         summary=given.get("summary") or (ast.get_docstring(node) or "").split("\n")[0],
         options={key: default for key, default in parameters.items() if key != "seed"},
+        ranges=ranges,
         seeded="seed" in parameters,
-        module=f"palimpsest.compression.{file.stem}",
+        module=f"palimpsest.compression.methods.{file.stem}",
+        formula=given.get("formula", ""),
+        cost=given.get("cost", ""),
     )

@@ -1,179 +1,175 @@
-"""The walk: takes one method through a model, block by block, and writes the artifact of the cell.
+"""The walk: takes methods through a model, block by block, and writes the artifacts of cells.
 
-Weights stream from the checkpoint, and what the method keeps of them to the artifact: in memory are one block and the
-activations of the calibration rows. Layers that share an input share its statistics and their factorization. A method
-that looks at weights only needs no block at all, and no transformers.
+Weights stream from the checkpoint, and what a method keeps of them to the artifact: in memory are one block and the
+activations of the calibration rows. Layers that share an input share its statistics and their factorization, and so do
+the levels of a sweep. A method that looks at weights only needs no block at all, and no transformers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import prod
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from palimpsest import levels
-from palimpsest.compression import artifact, registry
+from palimpsest.compression import registry
 from palimpsest.compression.checkpoint import Checkpoint
+from palimpsest.compression.install import install
 from palimpsest.compression.layer import compress_layer, relative_error
+from palimpsest.compression.progress import Entries, Progress
 from palimpsest.compression.statistics import Statistics
-from palimpsest.compression.weights import CompressedWeight
-from palimpsest.provenance import PalimpsestError
+from palimpsest.compression.weights import CompressedWeight, Dense
 
-DENSE = "dense"  # the control: no method, no layers
+Layers = dict[str, CompressedWeight]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What becomes of each layer: one cell's method with all its options, at one level or at one for each layer."""
+
+    method: str
+    level: levels.Level
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    by_layer: Mapping[str, levels.Level] | None = None  # from an allocation; a layer that is not named stays dense
+
+    def level_of(self, layer: str) -> levels.Level | None:
+        """The level of a layer; None leaves it dense."""
+        return self.level if self.by_layer is None else self.by_layer.get(layer)
+
+    @property
+    def true_sequential(self) -> bool:
+        """Whether each group of a block's matrices sees those before it compressed."""
+        return bool(self.options.get("true_sequential"))
 
 
 class Walk:
-    """One method at one level; each compressed layer goes to `keep` at once, what is said of it to `entries`."""
+    """Takes `recipes` through a checkpoint; each finished block goes to the progress of its recipe."""
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        method: str,
-        level: levels.Level,
-        seed: int,
-        options: Mapping[str, Any],
-        keep: Callable[[str, CompressedWeight], None],
-    ) -> None:
-        self.checkpoint, self.method, self.level, self.seed, self.options = checkpoint, method, level, seed, options
-        self.keep = keep
-        self.entries: dict[str, dict[str, Any]] = {}
+    def __init__(self, checkpoint: Checkpoint, recipes: Sequence[Recipe], progresses: Sequence[Progress]) -> None:
+        self.checkpoint, self.recipes, self.progresses = checkpoint, recipes, progresses
+        self.needs = {need for recipe in recipes for need in registry.declaration(recipe.method).needs}
+        self.fisher: Mapping[str, Tensor] = {}
 
     def weights_only(self) -> None:
         """Compress every layer without looking at inputs."""
         for number in range(self.checkpoint.blocks()):
-            for layer in self.checkpoint.family.layers:
-                self._compress(number, layer, None)
+            statistics = dict(self._statistics(number, set()))
+            for recipe, progress in self._unfinished(number):
+                layers, entries = self._compress_block(number, recipe, statistics)
+                progress.save(number, layers, entries)
 
     def with_inputs(self, rows: Tensor, lengths: Tensor, propagate: bool) -> None:
-        """Compress block by block; with `propagate` a block's inputs come from the compressed blocks before it."""
+        """Compress block by block; with `propagate` a block's inputs come from the compressed blocks before it.
+
+        Then there is one recipe: the inputs of its blocks are its own.
+        """
         from palimpsest.compression.blocks import BlockRunner
 
-        family, blocks = self.checkpoint.family, self.checkpoint.blocks()
+        blocks = self.checkpoint.blocks()
+        if all(progress.finished() == blocks for progress in self.progresses):
+            return
+        if "fisher" in self.needs:
+            from palimpsest.compression.fisher import fisher_information
+
+            self.fisher = fisher_information(self.checkpoint, rows, lengths)
         runner = BlockRunner(self.checkpoint, rows, lengths)
         for number in range(blocks):
             block = runner.load(number)
-            statistics = {group: self._statistics(number, group) for group in family.groups}
-            runner.run(number, block, {group[0]: found for group, found in statistics.items()}, advance=not propagate)
-            for group in family.groups:
-                shared = statistics.pop(group)
-                for layer in group:
-                    weight = self._compress(number, layer, shared).dense().float()
-                    block.get_submodule(layer).weight.data = weight.T.contiguous() if family.transposed else weight
-            if propagate and number < blocks - 1:
+            if not self._unfinished(number):
+                if propagate:
+                    self._install(number, block, self.progresses[0].layers(number))
                 runner.run(number, block)
+            elif any(recipe.true_sequential for recipe in self.recipes):
+                self._sequential(number, block, runner, propagate)
+            else:
+                self._at_once(number, block, runner, propagate)
             block.to("meta")
 
-    def _statistics(self, number: int, group: tuple[str, ...]) -> Statistics:
-        names = [self.checkpoint.layer_name(number, layer) for layer in group]
-        return Statistics(self.checkpoint.matrix(names[0]).shape[1], ", ".join(names))
+    def _at_once(self, number: int, block: nn.Module, runner: Any, propagate: bool) -> None:
+        """All groups of a block from the inputs that they have in the dense block."""
+        statistics = dict(self._statistics(number, self.needs))
+        runner.run(number, block, {group[0]: found for group, found in statistics.items()}, advance=not propagate)
+        for recipe, progress in self._unfinished(number):
+            layers, entries = self._compress_block(number, recipe, statistics)
+            progress.save(number, layers, entries)
+        if propagate:
+            self._install(number, block, layers)
+            runner.run(number, block)
 
-    def _compress(self, number: int, layer: str, statistics: Statistics | None) -> CompressedWeight:
-        name = self.checkpoint.layer_name(number, layer)
-        weight = self.checkpoint.matrix(name)
-        compressed = compress_layer(name, weight, statistics, self.method, self.level, self.seed, self.options)
-        self.keep(name, compressed)
-        self.entries[name] = compressed.metadata() | {
-            "nbytes": compressed.nbytes,
-            "achieved": compressed.achieved(),
-            "error": relative_error(weight, compressed, statistics),
-            "error_on": "inputs" if statistics else "weights",
-            **(statistics.record if statistics else {}),
-        }
-        return compressed
+    def _sequential(self, number: int, block: nn.Module, runner: Any, propagate: bool) -> None:
+        """Group after group, each from the inputs that it has behind the compressed groups before it."""
+        [(recipe, progress)] = self._unfinished(number)
+        layers, entries = {}, {}
+        before = runner.hidden.clone() if not propagate else None
+        for group, statistics in self._statistics(number, self.needs):
+            runner.run(number, block, {group[0]: statistics}, advance=False)
+            found, said = self._compress_group(number, recipe, group, statistics)
+            self._install(number, block, found)
+            layers |= found
+            entries |= said
+        progress.save(number, layers, entries)
+        if before is not None:
+            runner.hidden = before
+            block = runner.load(number)
+        runner.run(number, block)
+
+    def _unfinished(self, number: int) -> list[tuple[Recipe, Progress]]:
+        pairs = zip(self.recipes, self.progresses, strict=True)
+        return [(recipe, progress) for recipe, progress in pairs if progress.finished() <= number]
+
+    def _statistics(self, number: int, needs: set[str]) -> Iterator[tuple[tuple[str, ...], Statistics]]:
+        for group in self.checkpoint.family.groups:
+            names = [self.checkpoint.layer_name(number, layer) for layer in group]
+            width = self.checkpoint.matrix_shape(names[0])[1]
+            yield group, Statistics(width, ", ".join(names), needs)
+
+    def _compress_block(
+        self, number: int, recipe: Recipe, statistics: Mapping[tuple[str, ...], Statistics]
+    ) -> tuple[Layers, Entries]:
+        layers, entries = {}, {}
+        for group, shared in statistics.items():
+            found, said = self._compress_group(number, recipe, group, shared)
+            layers |= found
+            entries |= said
+        return layers, entries
+
+    def _compress_group(
+        self, number: int, recipe: Recipe, group: tuple[str, ...], shared: Statistics
+    ) -> tuple[Layers, Entries]:
+        layers, entries = {}, {}
+        for layer in group:
+            name = self.checkpoint.layer_name(number, layer)
+            weight = self.checkpoint.matrix(name)
+            statistics = shared.layer(name, self.fisher.get(name))
+            level = recipe.level_of(name)
+            if level is None:
+                layers[name] = Dense(weight)
+            else:
+                layers[name] = compress_layer(
+                    name, weight, statistics, recipe.method, level, recipe.seed, recipe.options
+                )
+            entries[name] = entry(weight, layers[name], statistics, level)
+        return layers, entries
+
+    def _install(self, number: int, block: nn.Module, layers: Layers) -> None:
+        """Put the compressed layers of a block in the place of its dense ones."""
+        start = self.checkpoint.layer_name(number, "")
+        for name, compressed in layers.items():
+            layer = block.get_submodule(name.removeprefix(start))
+            install(layer, compressed, self.checkpoint.family.transposed)
 
 
-def compress(
-    model_folder: Path | str,
-    output_folder: Path | str,
-    *,
-    method: str,
-    level: str,
-    label: str | None = None,
-    seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-    calibration_folder: Path | str | None = None,
-    propagate: bool | None = None,
-) -> None:
-    """Compress the dense checkpoint in `model_folder` and write the cell's artifact to `output_folder`.
-
-    method "dense" with level "full" writes the control: the same format with no layers. `propagate` None takes the
-    method's own choice. Raises PalimpsestError on anything that a person must put right; then nothing is written.
-    """
-    output, parsed = Path(output_folder), levels.parse(level)
-    complete = _check(method, parsed, options or {}, calibration_folder)
-    checkpoint = Checkpoint(model_folder)
-    record: dict[str, Any] = {
-        "method": method,
-        "method_version": "1" if method == DENSE else registry.declaration(method).version,
-        "label": label or method,
-        "level": parsed.text,
-        "seed": seed,
-        "options": complete,
-        "calibration": None,
-        "propagate": None,
-        "base": artifact.base_entry(checkpoint.folder, output, checkpoint.digest),
-        "model_type": checkpoint.config.get("model_type"),
-    }
-    with artifact.writing(output) as writer:
-        walk = Walk(checkpoint, method, parsed, seed, complete, writer.add)
-        if method != DENSE and calibration_folder is None:
-            walk.weights_only()
-        elif method != DENSE:
-            from palimpsest.calibration import read_rows
-
-            rows, lengths, record["calibration"] = read_rows(calibration_folder)
-            record["propagate"] = registry.declaration(method).propagate if propagate is None else propagate
-            walk.with_inputs(rows, lengths, record["propagate"])
-        summary = {"layers": walk.entries, "achieved": achieved(walk.entries), "sizes": sizes(checkpoint, walk.entries)}
-        writer.record = record | summary
-
-
-def _check(
-    method: str, level: levels.Level, options: Mapping[str, Any], calibration: Path | str | None
+def entry(
+    weight: Tensor, compressed: CompressedWeight, statistics: Statistics, level: levels.Level | None
 ) -> dict[str, Any]:
-    """All options of the method, after checking what can be checked before the checkpoint is opened."""
-    if method == DENSE:
-        if level.syntax != "full" or options:
-            raise PalimpsestError(
-                f"The dense control has the level 'full' and no options, not {level.text!r} and {dict(options)}."
-            )
-        return {}
-    declaration = registry.declaration(method)
-    if declaration.needs and calibration is None:
-        raise PalimpsestError(
-            f"{method} needs the inputs of each layer ({', '.join(declaration.needs)}): give it a calibration, "
-            f'e.g. "{method}: {{calibration: generic}}".'
-        )
-    return registry.complete_options(method, options)
-
-
-def achieved(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The level of the whole cell: means over its layers, weighted by their numbers of weights."""
-    total = sum(prod(entry["shape"]) for entry in entries.values())
-    sums: dict[str, float] = {}
-    for entry in entries.values():
-        for name, value in entry["achieved"].items():
-            sums[name] = sums.get(name, 0.0) + value * prod(entry["shape"])
-    sums.pop("rank", None)
-    return {name: value / total for name, value in sums.items()}
-
-
-def sizes(checkpoint: Checkpoint, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Bytes that are stored, bytes of the dense tensors still referred to, parameters in all and those compressed."""
-    stored = {layer: entry for layer, entry in entries.items() if entry["kind"] != "dense"}
-    counts = {name: checkpoint.size(name) for name in checkpoint.names}
-    replaced = {checkpoint.tensor_name(layer) for layer in stored}
-    payload, weights = (
-        sum(entry["nbytes"] for entry in stored.values()),
-        sum(prod(entry["shape"]) for entry in stored.values()),
-    )
-    return {
-        "payload_bytes": payload,
-        "dense_bytes_referred": sum(nbytes for name, (_, nbytes) in counts.items() if name not in replaced),
-        "parameters": sum(count for count, _ in counts.values()),
-        "compressed_parameters": weights,
-        "bits_per_weight": 8 * payload / weights if weights else None,
+    """What compression.json says of a layer."""
+    return compressed.metadata() | {
+        "level": "dense" if level is None else level.text,
+        "nbytes": compressed.nbytes,
+        "achieved": compressed.achieved(),
+        **relative_error(weight, compressed, statistics),
+        **statistics.record,
     }

@@ -70,7 +70,7 @@ def test_one_function_is_a_new_method(tmp_path, monkeypatch):
         "def mine(weight, stats, level, *, strength: float = 0.5, seed: int = 0):\n"
         '    """Drop weights my way."""\n'
     )
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    monkeypatch.setattr(registry, "METHODS", tmp_path)
     mine = registry.declared.__wrapped__()["mine"]
     assert mine.options == {"strength": 0.5} and mine.seeded and mine.levels == ("sparsity", "n:m")
     assert mine.summary == "Drop weights my way."
@@ -86,7 +86,7 @@ def test_one_function_is_a_new_method(tmp_path, monkeypatch):
 )
 def test_a_declaration_that_cannot_be_read_is_an_error_with_its_line(tmp_path, monkeypatch, line, message):
     (tmp_path / "mine.py").write_text(f"\n{line}\ndef mine(weight, stats, level):\n    pass\n")
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    monkeypatch.setattr(registry, "METHODS", tmp_path)
     with pytest.raises(PalimpsestError, match=message):
         registry.declared.__wrapped__()
 

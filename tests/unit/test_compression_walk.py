@@ -13,10 +13,10 @@ import palimpsest
 from palimpsest.calibration import read_rows
 from palimpsest.compression.artifact import read_layers, read_record
 from palimpsest.compression.blocks import BlockRunner
+from palimpsest.compression.cell import compress
 from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.compression.families import FAMILIES
 from palimpsest.compression.statistics import Statistics
-from palimpsest.compression.walk import compress
 from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest, verify_folder, write_json
 
 CELLS = [
@@ -85,7 +85,7 @@ def test_propagate_decides_whose_outputs_a_block_sees(
     compress(
         tiny_model_folder,
         cell,
-        method="wanda",
+        method="sparsegpt",
         level="0.5",
         calibration_folder=tiny_calibration_folder,
         propagate=propagate,
@@ -220,15 +220,23 @@ def families():
         "opt": t.OPTConfig(**small, ffn_dim=24, word_embed_proj_dim=16, max_position_embeddings=32),
         "gpt2": t.GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=32, vocab_size=60),
         "gpt_neox": t.GPTNeoXConfig(**small, intermediate_size=24, max_position_embeddings=32),
+        "gemma": t.GemmaConfig(**llama, head_dim=8),
+        "gemma2": t.Gemma2Config(**llama, head_dim=8, sliding_window=5),
+        "gemma3_text": t.Gemma3TextConfig(**llama, head_dim=8, sliding_window=5),
+        "phi": t.PhiConfig(**small, intermediate_size=24, max_position_embeddings=32),
+        "phi3": t.Phi3Config(**llama, pad_token_id=0),
+        "bert": t.BertConfig(**small, intermediate_size=24, max_position_embeddings=32),
+        "roberta": t.RobertaConfig(**small, intermediate_size=24, max_position_embeddings=40),
     }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_runs_block_by_block_as_the_whole_model_does(tmp_path, family, rows, tiny_calibration_folder):
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(families()[family]).eval()
+    kind = AutoModelForCausalLM if FAMILIES[family].causal else AutoModelForMaskedLM
+    model = kind.from_config(families()[family]).eval()
     for parameter in model.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(tmp_path / "model")
@@ -270,7 +278,7 @@ def test_what_is_wrong_is_named(tmp_path, tiny_model_folder, tiny_calibration_fo
     write_json(other / "config.json", config | {"model_type": "mamba"})
     fails("changed or damaged", folder=other, method="rtn", level="4")
     (other / "digests.json").unlink()
-    fails("model_type is 'mamba'.*Known: gpt2", folder=other, method="rtn", level="4")
+    fails("model_type is 'mamba'.*Known: bert.*gpt2", folder=other, method="rtn", level="4")
     write_json(other / "config.json", config | {"num_hidden_layers": 3})
     fails("3 blocks; the weights have 2", folder=other, calibration_folder=tiny_calibration_folder)
     write_json(other / "config.json", config | {"max_position_embeddings": 8})

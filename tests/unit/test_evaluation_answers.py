@@ -156,7 +156,7 @@ def test_a_changed_row_is_found(model, tiny_tokenizer, data, tmp_path):
 
 def test_the_job_writes_nothing_but_its_outputs(tiny_model_folder, data, tmp_path):
     """The script in a process of its own, with an empty home: answers, cache and features, and no file besides."""
-    from palimpsest.compression.walk import compress
+    from palimpsest.compression.cell import compress
 
     probe = tmp_path / "attribute_value"
     rows = [

@@ -14,6 +14,7 @@ from palimpsest.levels import (
     KeptShare,
     LevelError,
     NofM,
+    RankShare,
     Sparsity,
     from_path,
     parse,
@@ -32,6 +33,7 @@ LEVELS = {
     "w8a8": Format("w8a8"),
     "k0.8": KeptShare(0.8),
     "k1.0": KeptShare(1.0),
+    "r0.1": RankShare(0.1),
     "0.5+4g128": Joint(Sparsity(0.5), Bits(4, 128)),
     "2:4+3": Joint(NofM(2, 4), Bits(3)),
     "full": Full(),
@@ -130,13 +132,20 @@ def test_what_was_probably_meant_is_offered(value, meant):
 
 
 def test_a_rank_keeps_at_most_its_share_of_the_parameters_and_one_more_would_not():
-    for rows, columns in [(128, 128), (384, 128), (100, 30), (7, 5)]:
-        for share in (0.1, 0.3, 0.6, 0.7, 0.8, 0.9, 1.0):
-            rank = rank_for(rows, columns, share)
+    for rows, columns in [(128, 128), (384, 128), (100, 30), (9, 7)]:
+        for share in (0.3, 0.6, 0.7, 0.8, 0.9):
+            rank = rank_for(rows, columns, KeptShare(share))
             assert rank * (rows + columns) <= share * rows * columns + 1e-9
             assert (rank + 1) * (rows + columns) > share * rows * columns - 1e-9
 
 
 def test_a_rank_is_exact_where_floating_point_is_not():
     assert int(0.7 * 90 * 120 / 210) == 35
-    assert rank_for(90, 120, 0.7) == 36
+    assert rank_for(90, 120, KeptShare(0.7)) == 36
+    assert int(0.29 * 100) == 28
+    assert rank_for(100, 120, RankShare(0.29)) == 29
+
+
+def test_a_rank_is_at_least_one_and_a_share_of_one_leaves_the_matrix_dense():
+    assert rank_for(7, 5, KeptShare(0.1)) == rank_for(7, 5, RankShare(0.1)) == 1
+    assert rank_for(7, 5, KeptShare(1.0)) is rank_for(7, 5, RankShare(1.0)) is None

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import palimpsest
-from palimpsest.compression.walk import compress
+from palimpsest.compression.cell import compress
 from palimpsest.loading import TwoFactors
 from palimpsest.provenance import PalimpsestError
 

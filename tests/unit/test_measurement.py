@@ -6,7 +6,7 @@ import pandas
 import pytest
 import torch
 
-from palimpsest.compression.walk import compress
+from palimpsest.compression.cell import compress
 from palimpsest.grid import Cell, Variant
 from palimpsest.measurement.sizes import sizes
 from palimpsest.measurement.speed import interleaved, latency, peak_memory

@@ -11,7 +11,7 @@ from conftest import make_model_folder, make_tokenizer
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
-from palimpsest.compression.walk import compress
+from palimpsest.compression.cell import compress
 from palimpsest.loading import load
 from palimpsest.provenance import DamagedArtifact, PalimpsestError, folder_digest
 from palimpsest.recovery.adapters import adapter_state, attach, read_recovery

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from palimpsest.compression.columns import sweep
+from palimpsest.compression.ranges import Positive
 from palimpsest.compression.registry import method
 from palimpsest.compression.selection import share_of, smallest, smallest_of_groups
 from palimpsest.compression.statistics import Statistics
@@ -17,7 +18,7 @@ BLOCK = 128  # columns for which SparseGPT chooses its mask at once
 
 
 @method("magnitude", family="pruning")
-def magnitude(weight: Float[Tensor, "out in"], stats: Statistics | None, level: Sparsity | NofM) -> Sparse:
+def magnitude(weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | NofM) -> Sparse:
     """Drop the weights with the smallest |w| of the layer (N:M: of each group)."""
     return Sparse.keep_largest(weight, score=weight.abs(), level=level, within="layer")
 
@@ -30,7 +31,7 @@ def wanda(weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | 
 
 @method("sparsegpt", family="pruning", needs=("gram",), propagate=True)
 def sparsegpt(
-    weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | NofM, *, damping: float = 0.01
+    weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | NofM, *, damping: Positive = 0.01
 ) -> Sparse:
     """Drop the weights whose loss the others can best make up for, and let them (Frantar & Alistarh, arXiv:2301.00774).
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from palimpsest.compression.columns import sweep
+from palimpsest.compression.ranges import Positive, ScaleBits
 from palimpsest.compression.registry import method
 from palimpsest.compression.rounding import Grid
 from palimpsest.compression.statistics import Statistics
@@ -17,12 +18,12 @@ from palimpsest.levels import Bits
 @method("rtn", family="quantization")
 def rtn(
     weight: Float[Tensor, "out in"],
-    stats: Statistics | None,
+    stats: Statistics,
     level: Bits,
     *,
     symmetric: bool = False,
     mse_clipping: bool = False,
-    scale_bits: int = 0,
+    scale_bits: ScaleBits = 0,
 ) -> Quantized:
     """Round each weight to the nearest point of a uniform grid (one a row, or a row's group of columns)."""
     groups = _runs(weight.shape[1], level.group)
@@ -42,8 +43,8 @@ def gptq(
     static_groups: bool = False,
     symmetric: bool = False,
     mse_clipping: bool = False,
-    scale_bits: int = 0,
-    damping: float = 0.01,
+    scale_bits: ScaleBits = 0,
+    damping: Positive = 0.01,
 ) -> Quantized:
     """Round column by column, and let the later columns make up for the error (Frantar et al., arXiv:2210.17323).
 
