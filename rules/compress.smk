@@ -19,6 +19,7 @@ rule compress:
         calibration=lambda wildcards, input: (
             ["--calibration", os.path.dirname(input.calibration)] if input.calibration else []
         ),
+        state=f"{STORE}/walks",
         level=lambda wildcards: cell_of(wildcards).level,
         seed=lambda wildcards: cell_of(wildcards).seed,
         settings=lambda wildcards: grid.settings(cell_of(wildcards)),
@@ -27,5 +28,5 @@ rule compress:
     shell:
         "python scripts/compress.py --model {params.model:q} --method {params.settings[method]:q} "
         "--level {params.level:q} --label {wildcards.label:q} --seed {params.seed} --options {params.options:q} "
-        "--propagate {params.propagate} {params.calibration:q} "
+        "--propagate {params.propagate} {params.calibration:q} --state {params.state:q} "
         "--output {params.folder:q} --times {output.times:q} 2> {log:q}"

@@ -33,9 +33,9 @@ class Statistics:
         self._magnitudes = torch.zeros(width, dtype=torch.float64)
         self._peaks = torch.zeros(width)
         self._samples: list[tuple[int, Tensor]] = []  # tokens and sum of each calibration row
-        self._shared: dict[tuple, object] = {}
-        self._layers: dict[str, dict[tuple, object]] = {}
-        self._own: dict[tuple, object] = {}
+        self._shared: dict[tuple, tuple] = {}  # what `once` and `shared` keep: results, and what is said of them
+        self._layers: dict[str, dict[tuple, tuple]] = {}
+        self._own: dict[tuple, tuple] = {}
 
     @classmethod
     def of(
@@ -55,15 +55,21 @@ class Statistics:
 
     def once(self, key: tuple, compute: Callable[[], T]) -> T:
         """`compute()`, kept for the other levels of this layer."""
-        if key not in self._own:
-            self._own[key] = compute()
-        return self._own[key]
+        return self._kept(self._own, key, compute)
 
     def shared(self, key: tuple, compute: Callable[[], T]) -> T:
         """`compute()`, kept for all layers that share these inputs."""
-        if key not in self._shared:
-            self._shared[key] = compute()
-        return self._shared[key]
+        return self._kept(self._shared, key, compute)
+
+    def _kept(self, kept: dict[tuple, tuple], key: tuple, compute: Callable[[], T]) -> T:
+        if key not in kept:
+            before, self.record = self.record, {}
+            value = compute()
+            kept[key] = value, self.record
+            self.record = before
+        value, record = kept[key]
+        self.record |= record  # whoever uses a result says how it was made
+        return value
 
     @property
     def width(self) -> int:
@@ -146,7 +152,7 @@ class Statistics:
         layers that share these inputs, in float64 where float32 does not do.
         """
 
-        def compute() -> tuple[Tensor, Tensor, dict]:
+        def compute() -> tuple[Tensor, Tensor]:
             gram = self.gram
             diagonal = gram.diagonal()
             alive = diagonal > 0
@@ -156,20 +162,19 @@ class Statistics:
             order = torch.argsort(diagonal, descending=True, stable=True) if by_size else torch.arange(self.width)
             if by_size:
                 gram = gram[order][:, order]
-            upper, precision = self._inverse(gram, damping)
-            return upper, order, {"damping": damping * mean, "factorization": precision}
+            self.record["damping"] = damping * mean
+            return self._inverse(gram, damping), order
 
-        upper, order, record = self.shared(("inverse", damping, by_size), compute)
-        self.record |= record
-        return upper, order
+        return self.shared(("inverse", damping, by_size), compute)
 
-    def _inverse(self, gram: Tensor, damping: float) -> tuple[Tensor, str]:
+    def _inverse(self, gram: Tensor, damping: float) -> Tensor:
         for dtype in (torch.float32, torch.float64):
             # flip(chol(flip(H))) is the upper triangular M with H = M Mᵀ, so U = M⁻¹: no explicit inverse of H.
             lower, failed = torch.linalg.cholesky_ex(gram.to(dtype).flip(0, 1))
             upper = torch.linalg.solve_triangular(lower.flip(0, 1), torch.eye(self.width, dtype=dtype), upper=True)
             if not failed and torch.isfinite(upper).all():
-                return upper.float(), str(dtype).removeprefix("torch.")
+                self.record["factorization"] = str(dtype).removeprefix("torch.")
+                return upper.float()
         raise PalimpsestError(
             f"{self.name}: the Gram matrix of {self.tokens} tokens has no Cholesky factor with damping {damping}. "
             "Use more calibration text, or a larger damping, e.g. options: {damping: 0.1}."

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import time
+from pathlib import Path
 
 import pandas
 import pytest
@@ -85,3 +86,8 @@ def test_real_checkpoint_has_its_known_perplexities(tmp_path):
     assert dense["perplexity_tinystories", "five"] == pytest.approx(3.55, abs=0.01)
     assert dense["perplexity_tinystories", "sample"] == pytest.approx(5.13, abs=0.01)
     assert dense["perplexity_wikitext2", "test"] == pytest.approx(220, rel=0.01)
+    blimp = metrics[(metrics.label == "dense") & (metrics.task == "blimp")].set_index("subset").value
+    known = {"determiner_noun_agreement_1": 0.71, "irregular_past_participle_verbs": 0.93}
+    there = [name for name in known if (Path(os.environ["PALIMPSEST_DATA"]) / f"data/blimp/{name}.jsonl").exists()]
+    assert {name: blimp[name] for name in there} == {name: pytest.approx(known[name], abs=0.01) for name in there}
+    assert blimp["determiner_noun_agreement_irregular_1"] == pytest.approx(0.512, abs=0.005)
