@@ -12,7 +12,6 @@ its range where it has one (ranges.py). A method that draws random numbers has a
 
 from __future__ import annotations
 
-import ast
 import difflib
 import functools
 import importlib
@@ -21,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from palimpsest.compression.ranges import RANGES, Range
+from palimpsest.compression import declarations
+from palimpsest.compression.ranges import Range
 from palimpsest.levels import EXAMPLES
 from palimpsest.provenance import PalimpsestError
 
@@ -41,6 +41,7 @@ LEVELS = {  # by family
 }
 
 METHODS = Path(__file__).parent / "methods"
+EXAMPLE = '@method("wanda", family="pruning", needs=("input_norms",))'
 
 _functions: dict[str, Callable] = {}
 
@@ -93,21 +94,7 @@ def method(
 @functools.cache
 def declared() -> dict[str, Declaration]:
     """All methods by name, read from the sources in the folder `methods`."""
-    found: dict[str, Declaration] = {}
-    for file in sorted(METHODS.glob("*.py")):
-        text = file.read_text(encoding="utf-8")
-        if "\n@method(" not in text:
-            continue
-        for node in ast.parse(text).body:
-            for call in getattr(node, "decorator_list", []):
-                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "method":
-                    declaration = _read(file, node, call)
-                    if declaration.name in found:
-                        raise PalimpsestError(
-                            f"{file}:{node.lineno}: the method {declaration.name!r} is declared twice."
-                        )
-                    found[declaration.name] = declaration
-    return found
+    return {found.name: _declaration(found) for found in declarations.find(METHODS, "method", EXAMPLE)}
 
 
 def declaration(name: str) -> Declaration:
@@ -129,21 +116,7 @@ def function(name: str) -> Callable:
 def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """`options` with the defaults filled in; PalimpsestError on an unknown option or a value of the wrong type."""
     found = declaration(name)
-    known = found.options
-    for key, value in options.items():
-        if key not in known:
-            allowed = ", ".join(f"{option}={default!r}" for option, default in sorted(known.items())) or "none"
-            raise PalimpsestError(f"{name} has no option {key!r}. Its options and their defaults: {allowed}.")
-        expected = type(known[key])
-        number = expected in (int, float) and isinstance(value, (int, expected)) and not isinstance(value, bool)
-        if not number and (expected in (int, float) or not isinstance(value, expected)):
-            raise PalimpsestError(
-                f"{name}: {key} is {value!r}; write a {expected.__name__}, e.g. {key}: {known[key]!r}."
-            )
-        allowed = found.ranges.get(key)
-        if allowed and not allowed.contains(value):
-            raise PalimpsestError(f"{name}: {key} is {value!r}; it is {allowed.text}, e.g. {key}: {known[key]!r}.")
-    return known | dict(options)
+    return declarations.complete(name, found.options, found.ranges, options)
 
 
 def methods() -> dict[str, dict[str, Any]]:
@@ -164,40 +137,23 @@ def methods() -> dict[str, dict[str, Any]]:
     }
 
 
-def _read(file: Path, node: ast.FunctionDef, call: ast.Call) -> Declaration:
-    try:
-        name = ast.literal_eval(call.args[0])
-        given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-        parameters = {
-            parameter.arg: ast.literal_eval(default) if default is not None else None
-            for parameter, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-        }
-        ranges = {
-            parameter.arg: RANGES[parameter.annotation.id]
-            for parameter in node.args.kwonlyargs
-            if isinstance(parameter.annotation, ast.Name) and parameter.annotation.id in RANGES
-        }
-    except (ValueError, IndexError):
-        raise PalimpsestError(
-            f"{file}:{call.lineno}: what @method says, and the defaults of the options, must be literals: they are "
-            'read without running the module. Write e.g. @method("wanda", family="pruning", needs=("input_norms",)).'
-        ) from None
-    family = given.get("family", "")
+def _declaration(found: declarations.Found) -> Declaration:
+    given, family = found.given, found.given.get("family", "")
     for value, allowed in ((family, LEVELS), *((need, STATISTICS) for need in given.get("needs", ()))):
         if value not in allowed:
-            raise PalimpsestError(f"{file}:{call.lineno}: {name}: {value!r} is none of {', '.join(allowed)}.")
+            raise PalimpsestError(f"{found.place}: {found.name}: {value!r} is none of {', '.join(allowed)}.")
     return Declaration(
-        name=name,
+        name=found.name,
         family=family,
         needs=tuple(given.get("needs", ())),
         levels=tuple(given.get("levels") or LEVELS[family]),
         propagate=given.get("propagate", False),
         version=str(given.get("version", "1")),
-        summary=given.get("summary") or (ast.get_docstring(node) or "").split("\n")[0],
-        options={key: default for key, default in parameters.items() if key != "seed"},
-        ranges=ranges,
-        seeded="seed" in parameters,
-        module=f"palimpsest.compression.methods.{file.stem}",
+        summary=found.summary,
+        options=found.options,
+        ranges=found.ranges,
+        seeded=found.seeded,
+        module=f"palimpsest.compression.methods.{found.module}",
         formula=given.get("formula", ""),
         cost=given.get("cost", ""),
     )
