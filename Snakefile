@@ -22,6 +22,7 @@ include: "rules/evaluate.smk"
 include: "rules/probe.smk"
 include: "rules/measure.smk"
 include: "rules/report.smk"
+include: "rules/export.smk"
 
 
 rule all:

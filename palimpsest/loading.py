@@ -15,6 +15,7 @@ from torch import nn
 
 from palimpsest.compression import artifact
 from palimpsest.compression.checkpoint import Checkpoint, reading
+from palimpsest.compression.families import FAMILIES
 from palimpsest.compression.install import install
 from palimpsest.compression.weights import LowRank
 from palimpsest.provenance import PalimpsestError, folder_digest, read_json, verify_folder
@@ -74,12 +75,10 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
 
 
 def _dense(folder: Path) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    Checkpoint(folder)  # digests, and every safetensors file opens
+    checkpoint = Checkpoint(folder)  # digests, and every safetensors file opens
     with reading(folder):
         try:
-            model, loaded = AutoModelForCausalLM.from_pretrained(
+            model, loaded = _class_of(checkpoint).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
         except (ValueError, OSError, KeyError, RuntimeError) as error:
@@ -90,6 +89,23 @@ def _dense(folder: Path) -> PreTrainedModel:
             f"{folder}: the checkpoint lacks {len(lacking)} tensors that config.json asks for, e.g. {lacking[0]}."
         )
     return model
+
+
+def _class_of(checkpoint: Checkpoint) -> type[PreTrainedModel]:
+    """A decoder is a causal language model; an encoder is what it was saved as, by the name in config.json."""
+    import transformers
+
+    config = checkpoint.config
+    if config.get("model_type") not in FAMILIES or checkpoint.family.causal:
+        return transformers.AutoModelForCausalLM
+    name = (config.get("architectures") or ["AutoModel"])[0]
+    found = getattr(transformers, name, None)
+    if not isinstance(found, type) or not name.startswith(("Auto", "Bert", "Roberta")):
+        raise PalimpsestError(
+            f"{checkpoint.folder / 'config.json'}: architectures: {name!r} is no model of transformers for a "
+            f"{config['model_type']}, e.g. BertForMaskedLM."
+        )
+    return found
 
 
 def _compressed(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

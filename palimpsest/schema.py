@@ -1,4 +1,4 @@
-"""What is generated from the models of settings.py: the JSON schema, and the reference of every key."""
+"""What is generated: the JSON schema and the reference of every key from settings.py, the methods from theirs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from palimpsest import settings
 from palimpsest.checks.problems import show
 from palimpsest.checks.shapes import annotation, bare, example, is_model, literals, members
+from palimpsest.compression.manual import manual
 from palimpsest.provenance import PalimpsestError, atomic_file
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,8 @@ def reference() -> str:
 def files() -> dict[Path, str]:
     """What is generated from the models -> its text."""
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-    return {ROOT / "config.schema.json": schema, ROOT / "docs" / "config.md": reference()}
+    docs = ROOT / "docs"
+    return {ROOT / "config.schema.json": schema, docs / "config.md": reference(), docs / "methods.md": manual()}
 
 
 def main() -> None:

@@ -14,7 +14,9 @@ from palimpsest.provenance import digest_bytes
 
 PACKAGE = Path(__file__).parent
 
-VERSIONS = {"train": "1", "calibrate": "1", "compress": "1", "recover": "1", "evaluate": "1", "measure": "1"}
+VERSIONS = {
+    "train": "1", "calibrate": "1", "compress": "2", "recover": "1", "evaluate": "1", "measure": "1", "export": "1",
+}  # fmt: skip
 SOURCES = {"world": "world", "probe": "probing", "analyse": "analysis"}  # stage -> folder of the package
 
 

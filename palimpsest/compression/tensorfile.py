@@ -13,10 +13,15 @@ from torch import Tensor
 # Widest first: the file holds tensors in this order, so that each starts at a multiple of its element's size.
 _CODES = {
     torch.float64: "F64",
+    torch.int64: "I64",
     torch.float32: "F32",
+    torch.int32: "I32",
     torch.bfloat16: "BF16",
     torch.float16: "F16",
+    torch.int16: "I16",
     torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.bool: "BOOL",
 }
 
 

@@ -76,6 +76,16 @@ def test_new_level_runs_its_own_jobs_and_the_aggregates(finished):
     assert {name: count for name, count in jobs.items() if name != "figure"} == once
 
 
+def test_a_cell_is_exported_by_its_path(finished):
+    target = "results/tiny/exports/compressed-tensors/atlas/gptq/3/s0/digests.json"
+    done = finished.run(*STUDY, target)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "quantization_config" in (finished.folder / target).with_name("config.json").read_text()
+    shutil.rmtree(finished.folder / "results" / "tiny" / "exports")
+    shutil.rmtree(finished.folder / "results" / "tiny" / "times" / "export")
+    shutil.rmtree(finished.folder / "results" / "tiny" / "logs" / "export")
+
+
 def test_killed_study_ends_with_the_same_bytes_on_one_core(finished, tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("killed"))
     for wanted in ("world/digests.json", "cells", "variants"):

@@ -37,7 +37,7 @@ class Quantized(CompressedWeight):
         self.bits, self.group, self.dtype, self.shape = bits, group, dtype, tuple(codes.shape)
         runs = group_of_columns(self.shape[1], group)
         self.groups = runs if groups is None else groups.long()
-        self._runs = torch.equal(self.groups, runs)
+        self.runs = torch.equal(self.groups, runs)
 
     def matrix(self) -> Float[Tensor, "out in"]:
         zeros = 2 ** (self.bits - 1) if self.zeros is None else self.zeros[:, self.groups].float()
@@ -53,7 +53,7 @@ class Quantized(CompressedWeight):
         tensors = {"codes": pack(self.codes, self.bits), "scales": self.scales}
         if self.zeros is not None:
             tensors["zeros"] = pack(self.zeros, self.bits)
-        if not self._runs:
+        if not self.runs:
             tensors["groups"] = pack(self.groups, index_width(self.scales.shape[1]))
         return tensors
 

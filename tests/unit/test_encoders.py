@@ -1,0 +1,78 @@
+"""Encoders are compressed like decoders: BERT and RoBERTa, as base models and with heads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import palimpsest
+from palimpsest.compression.artifact import read_record
+from palimpsest.compression.blocks import BlockRunner
+from palimpsest.compression.cell import compress
+from palimpsest.compression.checkpoint import Checkpoint
+from palimpsest.provenance import PalimpsestError, read_json, write_json
+
+SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 70, "intermediate_size": 48,
+    "max_position_embeddings": 40, "initializer_range": 0.2, "pad_token_id": 0,
+}  # fmt: skip
+CLASSES = ["BertModel", "BertForMaskedLM", "BertForSequenceClassification", "RobertaModel", "RobertaForMaskedLM"]
+
+
+def encoder(folder, name, tokenizer):
+    import transformers
+
+    kind = getattr(transformers, name)
+    torch.manual_seed(0)
+    kind(kind.config_class(**SMALL)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(("method", "level"), [("gptq", "8"), ("svd-llm", "k0.8"), ("wanda", "0.5"), ("rtn", "3")])
+def test_an_encoder_is_compressed_and_loads_as_what_it_was(
+    tmp_path, tiny_tokenizer, tiny_calibration_folder, name, method, level
+):
+    model = encoder(tmp_path / "model", name, tiny_tokenizer)
+    calibration = None if method == "rtn" else tiny_calibration_folder
+    compress(model, tmp_path / "cell", method=method, level=level, calibration_folder=calibration)
+    record = read_record(tmp_path / "cell")
+    assert len(record["layers"]) == 2 * 6
+    loaded, _ = palimpsest.load(tmp_path / "cell")
+    dense, _ = palimpsest.load(model)
+    assert type(loaded).__name__ == type(dense).__name__ == name
+    assert {layer for layer, _ in loaded.named_modules()} >= record["layers"].keys()
+    ids = torch.arange(4, 20)[None]
+    with torch.inference_mode():
+        found, before = (m(input_ids=ids)[0] for m in (loaded, dense))
+    assert not torch.equal(found, before)
+    if level == "8":
+        torch.testing.assert_close(found, before, atol=0.1, rtol=0.1)
+
+
+def test_an_encoders_padding_is_masked(tmp_path, tiny_tokenizer, tiny_calibration_folder):
+    from palimpsest.calibration import read_rows
+
+    rows, lengths, _ = read_rows(tiny_calibration_folder)
+    model = encoder(tmp_path / "model", "BertModel", tiny_tokenizer)
+    other = rows.clone()
+    other[torch.arange(rows.shape[1]) >= lengths[:, None]] = 7
+    found = []
+    for tokens in (rows, other):
+        runner = BlockRunner(Checkpoint(model), tokens, lengths)
+        for number in (0, 1):
+            runner.run(number, runner.load(number))
+        found.append(runner.hidden[torch.arange(rows.shape[1]) < lengths[:, None]])
+    torch.testing.assert_close(*found)
+    bert, _ = palimpsest.load(model)
+    with torch.inference_mode():
+        alone = bert(input_ids=rows[:1, : lengths[0]])[0][0]
+    torch.testing.assert_close(found[0][: lengths[0]], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_an_unknown_class_is_named(tmp_path, tiny_tokenizer):
+    model = encoder(tmp_path / "model", "BertModel", tiny_tokenizer)
+    write_json(model / "config.json", read_json(model / "config.json") | {"architectures": ["BertForSecrets"]})
+    with pytest.raises(PalimpsestError, match="'BertForSecrets' is no model of transformers for a bert"):
+        palimpsest.load(model)
