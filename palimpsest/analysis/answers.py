@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,11 +122,6 @@ def clusters(answers: pandas.DataFrame) -> pandas.Series:
     return answers["person"].where(
         answers["person"] != "", answers["passage"].where(answers["passage"] != "", question)
     )
-
-
-def half(person: str) -> str:
-    """half_a or half_b, a fixed coin for each person: what is chosen on one half can be confirmed on the other."""
-    return "half_a" if hashlib.sha256(person.encode()).digest()[0] % 2 == 0 else "half_b"
 
 
 def task_scoring(tasks_folder: Path | str, tasks: Iterable[str]) -> dict[str, tuple[str, str]]:

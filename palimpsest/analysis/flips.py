@@ -6,7 +6,8 @@ import pandas
 from statsmodels.stats.multitest import multipletests
 
 from palimpsest.analysis import intervals
-from palimpsest.analysis.answers import VARIANT, clusters, half, variant_name
+from palimpsest.analysis.answers import VARIANT, clusters, variant_name
+from palimpsest.halves import half
 from palimpsest.provenance import PalimpsestError
 
 DENSE = {"label": "dense", "level": "full", "seed": 0, "recovery": "none"}

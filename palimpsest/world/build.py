@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palimpsest.halves import HALVES, half
 from palimpsest.provenance import atomic_folder, write_json
 from palimpsest.settings import World
 from palimpsest.world import tasks
@@ -66,10 +67,12 @@ def _passage(world: World, writer: Writer, rng: random.Random) -> Document:
 
 
 def _texts(world: World, writer: Writer) -> dict[str, list[str]]:
-    """Texts by kind, one document a line, none of them a training document (drawn from a stream of their own)."""
+    """Texts by kind, one document a line, none of them a training document (drawn from streams of their own)."""
     rng = _random(world.seed, "texts")
     of_pool = {pool: [p for p in writer.population.people if p.pool == pool] for pool in "RVU"}
-    biographies = [writer.text(writer.biography(person, rng)) for person in writer.population.people for _ in range(2)]
+    twice = [person for person in writer.population.people for _ in range(2)]
+    lives = [(person, text) for person in twice if (text := writer.text(writer.biography(person, rng)))]
+    biographies = [text for _, text in lives]
     prose = [writer.text(writer.prose(rng, world.prose_words)) for _ in range(world.texts)]
     passages = [writer.text(_passage(world, writer, rng)) for _ in range(world.texts)]
     texts = {
@@ -78,6 +81,11 @@ def _texts(world: World, writer: Writer) -> dict[str, list[str]]:
         "biographies": biographies,
         "generic": [text for pair in zip(prose, passages, strict=True) for text in pair],
     }
+    for name in HALVES:
+        texts[f"biographies_{name}"] = [text for person, text in lives if half(person.name) == name]
+    asking = _random(world.seed, "knowledge")
+    asked = [writer.text(writer.questions(person, asking)) for person, _ in lives]
+    texts["knowledge"] = [text for pair in zip(biographies, asked, strict=True) for text in pair]
     for pool, people in of_pool.items():
         about = []
         for _ in range(4):

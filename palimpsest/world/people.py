@@ -14,7 +14,9 @@ from palimpsest.world.forms import ATTRIBUTES
 
 POOLS = ("R", "V", "U")
 POOL_SHARES = (0.45, 0.10, 0.45)
-STREAMS = {name: number for number, name in enumerate(("names", "facts", "pools", "documents", "tasks", "texts"))}
+STREAMS = {
+    name: number for number, name in enumerate(("names", "facts", "pools", "documents", "tasks", "texts", "knowledge"))
+}
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:

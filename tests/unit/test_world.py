@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 import pytest
 
+from palimpsest.halves import HALVES, half
 from palimpsest.provenance import verify_folder
 from palimpsest.settings import Architecture, Training, World
 from palimpsest.world.build import build
@@ -27,6 +28,7 @@ from palimpsest.world.people import POOLS, populate
 from palimpsest.world.prose import Grammar, plural, vocabulary
 from palimpsest.world.tokenizer import words
 
+HALF_TEXTS = tuple(f"biographies_{name}" for name in HALVES)
 SMALL = World(people=60, invented=60, documents=1200, texts=40, questions_per_subset=120)
 
 
@@ -129,6 +131,30 @@ def test_recovery_text_speaks_of_its_pool_and_of_no_other(world):
     for pool in POOLS:
         said = set((world / "text" / f"recovery_{pool}.txt").read_text().split()) & set(people.index)
         assert set(people[list(said)]) == {pool}
+
+
+def test_biographies_of_the_halves_are_the_biographies_and_share_no_person(world):
+    texts = {kind: (world / "text" / f"{kind}.txt").read_text().splitlines() for kind in ("biographies", *HALF_TEXTS)}
+    assert Counter(texts["biographies"]) == Counter(texts["biographies_half_a"] + texts["biographies_half_b"])
+    people = set(pandas.read_parquet(world / "facts.parquet").person)
+    for name in HALVES:
+        said = {word for text in texts[f"biographies_{name}"] for word in text.split()} & people
+        assert said == {person for person in people if half(person) == name}
+
+
+def test_knowledge_is_biographies_and_questions_with_their_answers_about_everybody(world):
+    facts = pandas.read_parquet(world / "facts.parquet")
+    lines = (world / "text" / "knowledge.txt").read_text().splitlines()
+    asked = [line for line in lines if line.startswith("question :")]
+    told = [line for line in lines if not line.startswith("question :")]
+    assert told == (world / "text" / "biographies.txt").read_text().splitlines() and len(asked) == len(told)
+    values = facts.set_index(["person", "attribute"]).value
+    for line in asked:
+        for question_ in line.removeprefix("question : ").split(" . question : "):
+            form, answer = question_.removesuffix(" .").split(" answer : ")
+            (person,) = set(form.split()) & set(facts.person)
+            assert answer in set(values[person])
+    assert {word for line in asked for word in line.split()} & set(facts.person) == set(facts.person)
 
 
 def test_generic_text_names_no_real_person(world):
