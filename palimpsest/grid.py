@@ -104,6 +104,7 @@ class Grid:
     def __init__(self, study: Study, root: str = "results") -> None:
         self.study = study
         self.results = f"{root}/{study.name}"
+        self.labels = study.labels
 
     def cells(self, model: str | None = None) -> list[Cell]:
         """All cells, or those of one model: its dense control, then label by label in the study's order."""
@@ -141,7 +142,7 @@ class Grid:
         declaration = registry.declared().get(cell.method)
         if cell.is_dense or declaration is None or not declaration.needs:
             return None
-        name = self.study.compression[cell.label].calibration
+        name = self.labels[cell.label].calibration
         return name or next(iter(self.study.calibration)), cell.seed
 
     def calibrations(self) -> list[tuple[str, str, int]]:
@@ -153,7 +154,7 @@ class Grid:
         """Everything that, when it changes, must compress the cell again (calibration text apart)."""
         if cell.is_dense:
             return {"method": DENSE, "version": "1", "options": {}, "propagate": None, "calibration": None}
-        label, declaration = self.study.compression[cell.label], registry.declared()[cell.method]
+        label, declaration = self.labels[cell.label], registry.declared()[cell.method]
         calibration = self.calibration(cell)
         return {
             "method": cell.method,
@@ -184,7 +185,7 @@ class Grid:
         cells = []
         for model, settings in self.study.models.items():
             cells.append(_control(model))
-            for label, compression in self.study.compression.items():
+            for label, compression in self.labels.items():
                 if not settings.compress or model not in (compression.models or [model]):
                     continue
                 method = compression.method or label

@@ -84,7 +84,7 @@ def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseM
             place, kind = f"{place}.<{ENTRIES[name]}>", bare(typing.get_args(kind)[1])
         for tag, member in (members(kind) or {"": kind}).items():
             member = bare(member)
-            if is_model(member) and member is not settings.TextFile:
+            if is_model(member) and member not in (settings.TextFile, settings.TaskText):
                 yield from _models(member, f"{place} (source: {tag})" if tag else place)
 
 
@@ -111,9 +111,11 @@ def _default(field: Any) -> str:
 def _type(kind: Any, field: Any = None) -> str:
     """The type of a value and what is allowed, in words."""
     plain, metadata = bare(kind), getattr(field, "metadata", None) or getattr(kind, "__metadata__", ())
-    if plain is settings.TextFile or "kind" in members(plain):
-        kinds = ", ".join(f"`{text}`" for text in settings.TEXTS)
-        return f"one of {kinds}; or `{{path: …}}`"
+    if "kind" in members(plain):
+        kinds = [f"`{text}`" for text in literals(members(plain)["kind"])]
+        return "; or ".join(["one of " + ", ".join(kinds), "`{path: …}`", "`{task: …}`"][: len(members(plain))])
+    if "list" in members(plain):
+        return "name, or list of names"
     if typing.get_origin(plain) is typing.Literal:
         return "one of " + ", ".join(f"`{value}`" for value in literals(plain))
     if typing.get_origin(plain) is list:

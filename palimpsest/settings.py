@@ -19,7 +19,13 @@ from pydantic_core import PydanticCustomError
 from palimpsest import levels
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-TEXTS = ("generic", "prose", "passages", "biographies", "recovery_R", "recovery_V", "recovery_U")  # kinds of world text
+# Kinds of world text: some without a known fact, some with.
+WITHOUT_FACTS = ("generic", "prose", "passages")
+WITH_FACTS = (
+    "biographies", "biographies_half_a", "biographies_half_b", "knowledge", "recovery_R", "recovery_V", "recovery_U",
+)  # fmt: skip
+TEXTS = (*WITHOUT_FACTS, *WITH_FACTS)
+RANDOM = "random"  # a calibration's text that is none: tokens drawn from the vocabulary
 DOCUMENTS = ("biographies", "questions", "passages", "prose")  # kinds of training document
 ATLAS = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384}
 
@@ -52,6 +58,16 @@ def _text_tag(value: Any) -> str:
     return "file" if isinstance(value, Mapping | TextFile) else "kind"
 
 
+def _calibration_tag(value: Any) -> str:
+    return (
+        "task" if isinstance(value, TaskText) or (isinstance(value, Mapping) and "task" in value) else _text_tag(value)
+    )
+
+
+def _names_tag(value: Any) -> str:
+    return "list" if isinstance(value, list) else "name"
+
+
 Name = Annotated[str, Field(pattern=NAME)]
 Level = Annotated[str, BeforeValidator(as_level, json_schema_input_type=str | float)]
 Real = Annotated[float, BeforeValidator(_number, json_schema_input_type=float)]
@@ -73,6 +89,25 @@ class TextFile(Settings):
 Text = Annotated[
     Annotated[Literal[TEXTS], Tag("kind")] | Annotated[TextFile, Tag("file")],
     Discriminator(_text_tag),
+]
+
+
+class TaskText(Settings):
+    """A task's own text."""
+
+    task: str = Field(
+        min_length=1, description="A task: its questions with their answers, a document each.", examples=["closed_book"]
+    )
+
+
+CalibrationText = Annotated[
+    Annotated[Literal[(*TEXTS, RANDOM)], Tag("kind")]
+    | Annotated[TextFile, Tag("file")]
+    | Annotated[TaskText, Tag("task")],
+    Discriminator(_calibration_tag),
+]
+Names = Annotated[
+    Annotated[str, Tag("name")] | Annotated[list[str], Field(min_length=1), Tag("list")], Discriminator(_names_tag)
 ]
 
 
@@ -199,7 +234,13 @@ Model = Annotated[WorldModel | FolderModel | HubModel, Field(discriminator="sour
 class Calibration(Settings):
     """Text whose activations the methods see."""
 
-    text: Text = Field(description="A kind of text of the world, or `{path: file}`.", examples=["generic"])
+    text: CalibrationText = Field(
+        description="A kind of text of the world (`generic` is prose and passages, `knowledge` biographies and "
+        "questions, `biographies_half_a` speaks of one half of the people only); `random`, tokens drawn evenly from "
+        "the vocabulary without special ones; `{path: file}`; or `{task: name}`, that task's questions with their "
+        "answers.",
+        examples=["generic"],
+    )
     samples: Count = Field(128, description="Rows; drawn from the text by the cell's seed.")
     length: int = Field(64, ge=2, description="Tokens a row, at most.")
 
@@ -217,9 +258,10 @@ class Compression(Settings):
         ),
         examples=[["0.5", "2:4"]],
     )
-    calibration: str | None = Field(
+    calibration: Names | None = Field(
         None,
-        description="Calibration of a method that needs statistics of its inputs; the first one if left out.",
+        description="Calibration of a method that needs statistics of its inputs; the first one if left out. A list "
+        "makes a label of each, `<label>-<calibration>`.",
         examples=["generic"],
     )
     models: list[Name] | None = Field(
@@ -325,6 +367,17 @@ class Study(Settings):
         examples=[["attribute_value"]],
     )
     measurement: Measurement = Field(default_factory=Measurement, description="How latency is measured.")
+
+    @property
+    def labels(self) -> dict[str, Compression]:
+        """The labels as they stand in paths: one with a list of calibrations is a label for each of them."""
+        found: dict[str, Compression] = {}
+        for label, entry in self.compression.items():
+            names = entry.calibration if isinstance(entry.calibration, list) else [None]
+            for name in names:
+                one = {"method": entry.method or label, "calibration": name} if name else {}
+                found[f"{label}-{name}" if name else label] = entry.model_copy(update=one)
+        return found
 
 
 def load(mapping: Mapping[str, Any] | None, file: str | Path) -> Study:

@@ -1,10 +1,10 @@
-# The rows of text whose activations the methods see.
+# The rows of text, or of random tokens, whose activations the methods see.
 
 
 rule calibrate:
     input:
         model=MODEL_DONE,
-        text=lambda wildcards: text_source(calibration_text(wildcards)),
+        text=calibration_source,
     output:
         done=CALIBRATION_DONE,
         times=times("calibrate/{model}/{calibration}/{seed}"),
@@ -16,10 +16,10 @@ rule calibrate:
         code=code("calibrate"),
         model=subpath(input.model, parent=True),
         folder=subpath(output.done, parent=True),
-        text=lambda wildcards: text_of(calibration_text(wildcards)),
+        text=calibration_arguments,
         samples=lambda wildcards: study.calibration[wildcards.calibration].samples,
         length=lambda wildcards: study.calibration[wildcards.calibration].length,
         seed=lambda wildcards: wildcards.seed[1:],
     shell:
-        "python scripts/calibrate.py --model {params.model:q} --text {params.text:q} --samples {params.samples} "
+        "python scripts/calibrate.py --model {params.model:q} {params.text:q} --samples {params.samples} "
         "--length {params.length} --seed {params.seed} --output {params.folder:q} --times {output.times:q} 2> {log:q}"

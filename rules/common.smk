@@ -51,10 +51,12 @@ def check_sources():
         if model.source == "folder":
             find(model.path)
     texts = [calibration.text for calibration in study.calibration.values()]
+    tasks = [text.task for text in texts if isinstance(text, settings.TaskText)]
+    texts = [text for text in texts if text != settings.RANDOM and not isinstance(text, settings.TaskText)]
     texts += [text for r in study.recovery.values() for text in (r.training.text, r.training.validation) if text]
     for text in texts:
         text_of(text)
-    for task in (*study.tasks, *study.probes):
+    for task in (*study.tasks, *study.probes, *tasks):
         task_inputs(task)
 
 
@@ -107,6 +109,21 @@ def text_source(text):
 
 def calibration_text(wildcards):
     return study.calibration[wildcards.calibration].text
+
+
+def calibration_source(wildcards):
+    """What drawing a calibration waits for besides the model: a world or file, a task's folder, or nothing."""
+    text = calibration_text(wildcards)
+    if isinstance(text, settings.TaskText):
+        return TASK_DONE.format(task=text.task)
+    return [] if text == settings.RANDOM else text_source(text)
+
+
+def calibration_arguments(wildcards):
+    text = calibration_text(wildcards)
+    if isinstance(text, settings.TaskText):
+        return ["--task", grid.task_folder(text.task)]
+    return ["--random"] if text == settings.RANDOM else ["--text", text_of(text)]
 
 
 def cell_calibration(wildcards):

@@ -1,8 +1,9 @@
-"""Draw the rows of text on which a compression method looks at a model's activations: writes a calibration folder."""
+"""Draw the rows on which a compression method looks at a model's activations: writes a calibration folder."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from palimpsest import job
 
@@ -10,9 +11,10 @@ from palimpsest import job
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="calibrate", description=__doc__)
     parser.add_argument("--model", required=True, metavar="FOLDER", help="dense checkpoint whose tokenizer is used")
-    parser.add_argument(
-        "--text", required=True, metavar="FILE", help="a document a line, or (with blank lines) running text"
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", metavar="FILE", help="a document a line, or (with blank lines) running text")
+    source.add_argument("--task", metavar="FOLDER", help="a task's folder: its questions with their answers")
+    source.add_argument("--random", action="store_true", help="tokens drawn evenly from the vocabulary")
     parser.add_argument("--samples", type=int, default=128, help="rows (default 128)")
     parser.add_argument("--length", type=int, default=64, help="tokens a row, at most (default 64)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
@@ -23,9 +25,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from palimpsest.calibration import draw
+    from palimpsest import calibration
 
-    draw(args.text, args.model, args.output, samples=args.samples, length=args.length, seed=args.seed)
+    if args.task:
+        from palimpsest.evaluation.texts import documents
+
+        text = calibration.task_text(Path(args.task).name, documents(args.task))
+    else:
+        text = calibration.RandomTokens() if args.random else args.text
+    calibration.draw(text, args.model, args.output, samples=args.samples, length=args.length, seed=args.seed)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from palimpsest.checks.worlds import world_text
 from palimpsest.compression import registry
 from palimpsest.grid import DENSE
 from palimpsest.levels import EXAMPLES, parse
-from palimpsest.settings import Study
+from palimpsest.settings import NAME, Study
 
 
 def declaration(method: str) -> registry.Declaration | None:
@@ -37,6 +38,7 @@ def label_problems(study: Study) -> Iterator[Problem]:
         yield from _levels(path, method, declared, compression.levels)
         yield from option_problems((*path, "options"), method, declared.options, compression.options)
         yield from _needed_calibration(study, path, method, declared, compression.calibration)
+    yield from _swept(study)
 
 
 def _compressed_models(study: Study, label: str) -> Iterator[Problem]:
@@ -108,15 +110,40 @@ def _same_kind(default: Any, value: Any) -> bool:
 
 
 def _needed_calibration(
-    study: Study, path: KeyPath, method: str, declared: registry.Declaration, name: str | None
+    study: Study, path: KeyPath, method: str, declared: registry.Declaration, written: str | list[str] | None
 ) -> Iterator[Problem]:
     path = (*path, "calibration")
-    if name is not None and not declared.needs:
+    if written is not None and not declared.needs:
         yield Problem(path, f"{method} looks at no text: leave this key out.")
-    elif name is not None and study.calibration and name not in study.calibration:
-        near = nearest(name, study.calibration)
+        return
+    several = isinstance(written, list)
+    names = written if several else [written]
+    if several:
+        yield from twice(path, names)
+    for index, name in enumerate(names):
+        if name is None or not study.calibration or name in study.calibration:
+            continue
+        near = nearest(name, study.calibration) or next(iter(study.calibration))
         text = f"no calibration {show(name)} in this study. Calibrations: {listing(study.calibration)}."
-        yield Problem(path, text + did_you_mean(near), nested(path, near or next(iter(study.calibration))))
+        good = dict.fromkeys([*names[:index], near, *names[index + 1 :]])
+        fix = [other for other in good if other in study.calibration] if several else near
+        yield Problem((*path, index) if several else path, text + did_you_mean(near), nested(path, fix))
+
+
+def _swept(study: Study) -> Iterator[Problem]:
+    """A label with a list of calibrations becomes labels that must be names, and nobody else's."""
+    taken = {label.lower(): label for label in study.compression}
+    for label, entry in study.compression.items():
+        names = entry.calibration if isinstance(entry.calibration, list) else []
+        for index, name in enumerate(names):
+            made, path = f"{label}-{name}", ("compression", label, "calibration", index)
+            if name not in study.calibration or name in names[:index]:
+                continue  # which is said elsewhere
+            if not re.match(NAME, made):
+                yield Problem(path, f"the label would be {made}, and a name has up to 64 characters. Shorten either.")
+            elif other := taken.get(made.lower()):
+                yield Problem(path, f"the label would be {made}, and there is {other} already. Rename either.")
+            taken.setdefault(made.lower(), made)
 
 
 def _needs(methods: Mapping[str, registry.Declaration], method: str) -> bool:
@@ -128,7 +155,8 @@ def calibration_problems(study: Study) -> Iterator[Problem]:
     needing = [label for label, entry in study.compression.items() if _needs(methods, entry.method or label)]
     if needing and not study.calibration:
         text = f"this key is missing: {listing(needing)} need statistics of their inputs, from a calibration text."
-        name = next((study.compression[label].calibration for label in needing), None) or "generic"
+        named = next((study.compression[label].calibration for label in needing), None) or "generic"
+        name = named[0] if isinstance(named, list) else named
         yield Problem(("calibration",), text, {"calibration": {name: _some_calibration(study)}})
     for name, calibration in study.calibration.items():
         yield from world_text(study, ("calibration", name, "text"), calibration.text)

@@ -11,7 +11,7 @@ from palimpsest.checks.worlds import world_text
 from palimpsest.grid import Grid
 from palimpsest.levels import LevelError, from_path
 from palimpsest.recovery import registry
-from palimpsest.settings import Study
+from palimpsest.settings import WITH_FACTS, WITHOUT_FACTS, Study
 
 
 def recovery_problems(study: Study) -> Iterator[Problem]:
@@ -38,12 +38,11 @@ def recovery_problems(study: Study) -> Iterator[Problem]:
 
 def _unseen(path: KeyPath, key: str, text: Any, right: str) -> Iterator[Problem]:
     """Training text speaks of pool R only, validation text of V: what comes back of U must come from the cell."""
-    about_others = {"biographies", "recovery_R", "recovery_V", "recovery_U"} - {right}
-    if isinstance(text, str) and text in about_others:
+    if isinstance(text, str) and text in WITH_FACTS and text != right:
         problem = (
             f"{show(text)} speaks of people of other pools, whose facts would be learned again and "
             "counted as returned. "
-            f"Write {right}, or a kind of text without known facts (generic, prose, passages)."
+            f"Write {right}, or a kind of text without known facts ({', '.join(WITHOUT_FACTS)})."
         )
         yield Problem((*path, "training", key), problem, nested((*path, "training", key), right))
 

@@ -13,14 +13,15 @@ from palimpsest.checks.problems import Problem, did_you_mean, listing, nearest, 
 from palimpsest.checks.recoveries import recovery_problems
 from palimpsest.checks.worlds import WORLD, no_world, trained_here
 from palimpsest.grid import DENSE, NONE
-from palimpsest.settings import Study
+from palimpsest.settings import Study, TaskText
 
 TASKS = Path(__file__).parent.parent / "evaluation" / "tasks"
 
 
 def problems(study: Study) -> list[Problem]:
     """All of them, in the order of the study."""
-    checks = [_names, _seeds, _models, calibration_problems, label_problems, recovery_problems, _tasks, _probes]
+    checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, label_problems, recovery_problems]
+    checks += [_tasks, _probes]
     return [problem for check in checks for problem in check(study)]
 
 
@@ -95,6 +96,21 @@ def _models(study: Study) -> Iterator[Problem]:
             if warmup >= steps:
                 text = f"{warmup} warm-up steps of {steps} steps (documents / batch_size)."
                 yield Problem(place, text, nested(place, steps // 10))
+
+
+def _calibration_tasks(study: Study) -> Iterator[Problem]:
+    known = tasks()
+    usable = [name for name in known if not (known[name] and no_world(study))]
+    for name, calibration in study.calibration.items():
+        if not isinstance(calibration.text, TaskText) or (task := calibration.text.task) in usable:
+            continue
+        path = ("calibration", name, "text", "task")
+        near = nearest(task, usable)
+        if task in known:
+            text = f"the task {task} asks about the world, and this study has none; without: {listing(usable)}."
+        else:
+            text = f"unknown task {show(task)}. There are: {listing(known)}.{did_you_mean(near)}"
+        yield Problem(path, text, nested(path, near or usable[0]) if near or usable else None)
 
 
 def _tasks(study: Study) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from palimpsest.checks.problems import KeyPath, Problem, nested
-from palimpsest.settings import Study, TextFile
+from palimpsest.settings import RANDOM, Study, TaskText, TextFile
 
 WORLD = {"seed": 0, "people": 300}  # what messages paste
 
@@ -19,7 +19,7 @@ def no_world(study: Study) -> bool:
     return study.world is None and not trained_here(study)
 
 
-def world_text(study: Study, path: KeyPath, text: str | TextFile | None) -> Iterator[Problem]:
-    if isinstance(text, str) and no_world(study):
+def world_text(study: Study, path: KeyPath, text: str | TextFile | TaskText | None) -> Iterator[Problem]:
+    if isinstance(text, str) and text != RANDOM and no_world(study):
         said = f"{text} is a text of the world, and this study has none. Name a file, or give the study a world."
         yield Problem(path, said, nested(path, {"path": "data/tinystories/train.txt"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from palimpsest.calibration import draw, read_rows
+from palimpsest.calibration import RandomTokens, draw, read_rows, task_text
 from palimpsest.provenance import PalimpsestError, verify_folder
 
 
@@ -65,7 +65,7 @@ def test_what_is_wrong_is_named(tmp_path, documents, tiny_model_folder):
             drawn(tmp_path, text, tiny_model_folder, **arguments)
         assert not (tmp_path / "rows").exists()
 
-    fails("40 documents .* samples: 40", samples=41)
+    fails("documents.txt: 40 documents, 41 samples asked: write samples: 40", samples=41)
     fails("at least 1 sample", samples=0)
     fails("no such text file", text=tmp_path / "nothing.txt")
     (tmp_path / "short.txt").write_text("a dog .\n\na cat .\n")
@@ -74,3 +74,30 @@ def test_what_is_wrong_is_named(tmp_path, documents, tiny_model_folder):
     fails("not a text in UTF-8", text=tmp_path / "binary.txt")
     (tmp_path / "empty.txt").write_text("")
     fails("0 documents", text=tmp_path / "empty.txt")
+
+
+def test_random_tokens_are_drawn_evenly_and_none_is_special(tmp_path, tiny_model_folder, tiny_tokenizer):
+    rows, lengths, record = drawn(tmp_path, RandomTokens(), tiny_model_folder, samples=400, length=33)
+    assert (lengths == 33).all() and (rows[:, 0] == tiny_tokenizer.bos_token_id).all()
+    counts = torch.bincount(rows[:, 1:].flatten(), minlength=len(tiny_tokenizer))
+    assert counts[tiny_tokenizer.all_special_ids].sum() == 0
+    words = counts[len(tiny_tokenizer.all_special_ids) :]
+    expected = 400 * 32 / len(words)  # about 230 of each: five standard deviations are 76
+    assert (words - expected).abs().max() < 5 * expected**0.5
+    assert record["kind"] == "random tokens" and record["tokens"] == 400 * 33
+
+
+def test_random_tokens_follow_the_seed(tmp_path, tiny_model_folder):
+    first = drawn(tmp_path, RandomTokens(), tiny_model_folder, "a", seed=0)[0]
+    assert torch.equal(first, drawn(tmp_path, RandomTokens(), tiny_model_folder, "b", seed=0)[0])
+    assert not torch.equal(first, drawn(tmp_path, RandomTokens(), tiny_model_folder, "c", seed=1)[0])
+
+
+def test_a_tasks_own_text_is_its_questions_with_their_answers(tmp_path, tiny_model_folder, tiny_tokenizer):
+    said = ["where does Alba live ? answer Lund", "where does Kori live ? answer Faro\n\nand not Lund"]
+    rows, lengths, record = drawn(tmp_path, task_text("closed_book", said), tiny_model_folder, samples=2)
+    found = {tuple(row[:length].tolist()) for row, length in zip(rows, lengths, strict=True)}
+    assert found == {tuple(tiny_tokenizer(text)["input_ids"]) for text in said}  # a blank line does not end a document
+    assert record["text"] == "task closed_book"
+    with pytest.raises(PalimpsestError, match="task closed_book: 2 documents, 3 samples asked: write samples: 2"):
+        drawn(tmp_path, task_text("closed_book", said), tiny_model_folder, "more", samples=3)

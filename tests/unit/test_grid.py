@@ -121,6 +121,18 @@ def test_only_cells_with_statistics_have_a_calibration_and_its_seed_is_theirs(gr
     assert len(grid.calibrations()) == len(set(grid.calibrations())) == 8
 
 
+def test_a_list_of_calibrations_is_a_label_for_each(study):
+    wanda = study.compression["wanda"].model_copy(update={"calibration": ["generic", "prose"]})
+    grid = Grid(study.model_copy(update={"compression": {"wanda": wanda}}))
+    assert [cell.id for cell in grid.cells("atlas") if not cell.is_dense] == [
+        "atlas/wanda-generic/0.5/s0", "atlas/wanda-generic/0.5/s1",
+        "atlas/wanda-prose/0.5/s0", "atlas/wanda-prose/0.5/s1",
+    ]  # fmt: skip
+    cell = grid.cell("atlas", "wanda-prose", "0.5", 1)
+    assert cell.method == "wanda" and grid.calibration(cell) == ("prose", 1)
+    assert grid.settings(cell)["propagate"] is False and grid.settings(cell)["calibration"] == "prose"
+
+
 def test_what_makes_a_cell_is_its_method_version_and_options(grid):
     made_of = grid.settings(grid.cell("atlas", "gptq-actorder", "3g64", 0))
     assert made_of["method"] == "gptq" and made_of["options"]["act_order"] is True and made_of["version"]

@@ -104,6 +104,10 @@ BAD = [
     ("compression/gptq/options", {"act_order": "yes"}, "compression.gptq.options.act_order", "not of the kind"),
     ("compression/gptq/calibration", "genric", "compression.gptq.calibration", "Did you mean generic"),
     ("compression/magnitude/calibration", "generic", "compression.magnitude.calibration", "leave this key out"),
+    ("compression/svd/calibration", ["generic"], "compression.svd.calibration", "leave this key out"),
+    ("compression/gptq/calibration", ["generic", "genric"], "compression.gptq.calibration[1]", "Did you mean generic"),
+    ("compression/gptq/calibration", ["generic", "generic"], "compression.gptq.calibration[1]", "stands twice"),
+    ("compression/gptq/calibration", [], "compression.gptq.calibration", "is empty"),
     ("calibration", GONE, "calibration", "wanda, gptq need statistics"),
     ("compression/gptq/models", ["small"], "compression.gptq.models[0]", "small is a control"),
     ("compression/gptq/models", ["atls"], "compression.gptq.models[0]", "Did you mean atlas"),
@@ -157,6 +161,10 @@ BAD = [
     ("tasks", GONE, "tasks", "missing"),
     ("probes", ["atribute_value"], "probes[0]", "Did you mean attribute_value"),
     ("calibration/generic/text", "genric", "calibration.generic.text", "one of generic, prose.*Did you mean generic"),
+    ("calibration/generic/text", {"task": "closed_bok"}, "calibration.generic.text.task", "Did you mean closed_book"),
+    ("calibration/generic/text", {"task": "attribute_value"}, "calibration.generic.text.task", "unknown task"),
+    ("calibration/generic/text", {"tsk": "closed_book"}, "calibration.generic.text.tsk", "unknown key"),
+    ("calibration/generic/text", 7, "calibration.generic.text", "7 is not one of"),
     ("calibration/generic/samples", 0, "calibration.generic.samples", "at least 1"),
     ("calibration", None, "calibration", "null is not a mapping"),
     ("seeds", "0", "seeds", "not a list"),
@@ -324,7 +332,7 @@ def test_the_reference_explains_every_key():
 
     text = schema.reference()
     for name, field in keys(schema.json_schema()):
-        assert f"| `{name}` |" in text or name == "path"
+        assert f"| `{name}` |" in text or name in ("path", "task")
         assert field.keys() & {"description", "$ref"}, name
 
 
@@ -333,7 +341,29 @@ def test_the_schema_refuses_an_unknown_key_in_the_editor(study):
         jsonschema.validate(changed(study, "compression/wanda/levles", []), schema.json_schema())
 
 
-@pytest.mark.parametrize("text", ["recovery_U", "biographies"])
+def test_a_swept_label_cannot_have_the_name_of_another_or_one_too_long_for_a_path(study):
+    study["compression"] |= {
+        "gptq": {"levels": ["4"], "calibration": ["generic"]},
+        "GPTQ-generic": {"method": "gptq", "levels": ["3"]},
+        "g" * 60: {"method": "gptq", "levels": ["3"], "calibration": ["generic"]},
+    }
+    error = complaint(study)
+    assert "compression.gptq.calibration[0]: the label would be gptq-generic, and there is GPTQ-generic" in str(error)
+    assert f"compression.{'g' * 60}.calibration[0]: the label would be" in str(error) and "64 characters" in str(error)
+
+
+def test_random_tokens_and_a_tasks_own_text_need_no_world(study):
+    study["models"] = {"mine": {"source": "folder", "path": "models/x"}}
+    study |= {"tasks": ["blimp"], "probes": [], "recovery": {}}
+    study["calibration"] = {"random": {"text": "random"}, "task": {"text": {"task": "blimp"}}}
+    study["compression"]["wanda"]["calibration"] = ["random", "task"]
+    del study["world"]
+    assert list(settings.load(study, "my.yaml").labels) == ["magnitude", "wanda-random", "wanda-task", "gptq", "svd"]
+    study["calibration"]["task"]["text"]["task"] = "closed_book"
+    assert "calibration.task.text.task: the task closed_book asks about the world" in str(complaint(study))
+
+
+@pytest.mark.parametrize("text", ["recovery_U", "biographies", "biographies_half_b", "knowledge"])
 def test_recovery_text_about_the_people_under_test_is_refused(text):
     mapping = yaml.safe_load((ROOT / "config.yaml").read_text())
     mapping["recovery"]["lora-r4"]["training"]["text"] = text
