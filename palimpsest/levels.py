@@ -255,7 +255,14 @@ def _joint(text: str) -> Joint:
     parts = [parse(part) for part in text.split("+")]
     if len(parts) != 2 or not isinstance(parts[0], Sparsity | NofM) or not isinstance(parts[1], Bits):
         raise LevelError(f"{text!r}: a joint level is a sparsity or N:M, then +, then bits.", EXAMPLES["joint"][0])
-    return Joint(*parts)
+    pruning, grid = parts
+    if isinstance(pruning, NofM) and grid.group and grid.group % pruning.group:
+        whole = Bits(grid.bits, -(-grid.group // pruning.group) * pruning.group)
+        raise LevelError(
+            f"{text}: groups of {grid.group} weights cut the {pruning.group} of {pruning.text} apart.",
+            Joint(pruning, whole).text,
+        )
+    return Joint(pruning, grid)
 
 
 def _sexagesimal(value: int) -> LevelError:

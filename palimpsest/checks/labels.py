@@ -20,8 +20,9 @@ def declaration(method: str) -> registry.Declaration | None:
 
 def level_examples(declared: registry.Declaration | None) -> list[str]:
     """Levels that a method takes."""
-    syntaxes = declared.levels if declared else ("sparsity", "n:m")
-    return [*EXAMPLES[syntaxes[0]][:2], *(EXAMPLES[syntax][0] for syntax in syntaxes[1:])]
+    examples = declared.examples if declared else {syntax: EXAMPLES[syntax] for syntax in ("sparsity", "n:m")}
+    first, *others = examples.values()
+    return [*first[:2], *(some[0] for some in others)]
 
 
 def label_problems(study: Study) -> Iterator[Problem]:
@@ -70,16 +71,17 @@ def _method_in(label: str, methods: Iterable[str]) -> str | None:
 
 
 def _levels(path: KeyPath, method: str, declared: registry.Declaration, levels: list[str]) -> Iterator[Problem]:
-    syntaxes = [parse(level).syntax for level in levels]
-    taken = [level for level, syntax in zip(levels, syntaxes, strict=True) if syntax in declared.levels]
+    parsed = [parse(level) for level in levels]
+    taken = [level.text for level in parsed if declared.takes(level)]
     fix = nested((*path, "levels"), list(dict.fromkeys(taken)) or level_examples(declared))
-    for index, (level, syntax) in enumerate(zip(levels, syntaxes, strict=True)):
+    for index, (level, found) in enumerate(zip(levels, parsed, strict=True)):
         place = (*path, "levels", index)
-        if syntax == "full":
+        if found.syntax == "full":
             yield Problem(place, "full is the level of the dense control, which every study has.", fix)
-        elif syntax not in declared.levels:
-            takes = listing(f'{kind} "{EXAMPLES[kind][0]}"' for kind in declared.levels)
-            yield Problem(place, f'{method} does not take "{level}" (a level of kind {syntax}); it takes {takes}.', fix)
+        elif not declared.takes(found):
+            takes = listing(f'{kind} "{some[0]}"' for kind, some in declared.examples.items())
+            kind = f"a level of kind {found.syntax}"
+            yield Problem(place, f'{method} does not take "{level}" ({kind}); it takes {takes}.', fix)
         elif level in levels[:index]:
             yield Problem(place, f'"{level}" stands twice (levels[{levels.index(level)}] is the same level).', fix)
 

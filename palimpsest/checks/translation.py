@@ -143,7 +143,7 @@ def _fix_levels(path: KeyPath, study: dict[str, Any]) -> dict[str, Any]:
     levels = []
     for item in written:
         level = _level_or_meant(item)
-        if level and level.text not in levels and (declaration is None or level.syntax in declaration.levels):
+        if level and level.text not in levels and (declaration is None or declaration.takes(level)):
             levels.append(level.text)
     return nested((*path[:2], "levels"), levels or labels.level_examples(declaration))
 

@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Begin = Callable[[int, int, Float[Tensor, "columns out"]], None]
+
 
 def sweep(
     weight: Float[Tensor, "out in"],
     upper: Float[Tensor, "in in"],
-    unit: int,
-    begin: Callable[[int, int, Float[Tensor, "columns out"]], None],
+    begins: Sequence[tuple[int, Begin]],
     compress: Callable[[int, Float[Tensor, " out"]], Float[Tensor, " out"]],
 ) -> Float[Tensor, "out in"]:
     """Replace each column by `compress(j, column)`, and let the columns that are still to come make up for its error.
 
     upper: U of `Statistics.inverse_factor`; a column's error e_j = (w - q) / U_jj changes column k by -e_j U_jk.
-    begin(start, stop, columns) is called before each `unit` of columns with their up-to-date values (columns, out).
+    begins: pairs (unit, begin), the largest unit first and each a multiple of the next: begin(start, stop, columns) is
+        called before each run of `unit` columns with their up-to-date values (columns, out).
 
     The corrections of later columns wait until a run of columns is done and are then made at once, on two levels
-    (about 128 and 32 columns; whole units, so that `begin` never sees a stale value): the same sums, faster.
+    (about 128 and 32 columns): the same sums, faster.
     """
-    rows = weight.T.contiguous()  # row j is column j of the weight
-    errors = torch.empty_like(rows)
-    result = torch.empty_like(rows)
-    long, short = unit * -(-128 // unit), max(unit * (32 // unit), 32)
-    lengths = sorted({length for length in (long, short, unit, 1) if length <= long}, reverse=True)
+    rows = weight.T.contiguous()  # row j is column j of the weight; what is compressed takes its place
+    lengths = run_lengths([unit for unit, _ in begins])
+    errors = rows.new_empty(min(lengths[0], len(rows)), rows.shape[1])  # of the columns of one run
+    diagonal = upper.diagonal().tolist()
 
     def run(start: int, stop: int, level: int) -> None:
         if level == len(lengths):
-            result[start] = compress(start, rows[start])
-            errors[start] = (rows[start] - result[start]) / upper[start, start]
+            compressed = compress(start, rows[start])
+            errors[start % lengths[0]] = (rows[start] - compressed) / diagonal[start]
+            rows[start] = compressed
             return
         for first in range(start, stop, lengths[level]):
             last = min(first + lengths[level], stop)
-            if lengths[level] == unit:
-                begin(first, last, rows[first:last])
+            for unit, begin in begins:
+                if unit == lengths[level]:
+                    begin(first, last, rows[first:last])
             run(first, last, level + 1)
-            rows[last:stop].addmm_(upper[first:last, last:stop].T, errors[first:last], alpha=-1)
+            made = first % lengths[0]
+            rows[last:stop].addmm_(upper[first:last, last:stop].T, errors[made : made + last - first], alpha=-1)
 
     run(0, len(rows), 0)
-    return result.T.contiguous()
+    return rows.T.contiguous()
+
+
+def run_lengths(units: Sequence[int]) -> list[int]:
+    """The lengths of the nested runs of columns, longest first: each unit, about 128, about 32, and 1.
+
+    A run that is longer than a unit is whole units, so that each unit begins where runs begin.
+    """
+
+    def about(length: int) -> int:
+        unit = max((unit for unit in units if unit <= length), default=1)
+        return length - length % unit
+
+    return sorted({*units, about(128), about(32), 1}, reverse=True)

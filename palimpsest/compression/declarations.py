@@ -26,7 +26,8 @@ class Found:
     options: dict[str, Any]  # name -> default
     ranges: dict[str, Range]  # name -> what is allowed, of the options that are not free
     seeded: bool
-    summary: str
+    summary: str  # the first line of the docstring …
+    notes: str  # … and the rest of it
     module: str  # the name of its file, without .py
     place: str
 
@@ -84,6 +85,7 @@ def _read(file: Path, node: ast.FunctionDef, call: ast.Call, decorator: str, exa
             f"{file}:{call.lineno}: what @{decorator} says, and the defaults of the options, must be literals: they "
             f"are read without running the module. Write e.g. {example}."
         ) from None
+    summary, _, notes = (ast.get_docstring(node) or "").partition("\n")
     options = {key: list(default) if isinstance(default, tuple) else default for key, default in parameters.items()}
     return Found(
         name=name,
@@ -95,7 +97,8 @@ def _read(file: Path, node: ast.FunctionDef, call: ast.Call, decorator: str, exa
             if isinstance(parameter.annotation, ast.Name) and parameter.annotation.id in RANGES
         },
         seeded="seed" in parameters,
-        summary=given.get("summary") or (ast.get_docstring(node) or "").split("\n")[0],
+        summary=given.get("summary") or summary,
+        notes=notes.strip(),
         module=file.stem,
         place=f"{file}:{call.lineno}",
     )

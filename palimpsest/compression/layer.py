@@ -67,8 +67,8 @@ def compress_layer(
     """Check, compress, check. `name` is the layer, for errors. Values come back in the data type of `weight`."""
     found = registry.declaration(method)
     complete = registry.complete_options(method, options or {})
-    if level.syntax not in found.levels:
-        examples = " or ".join(f"{syntax}, e.g. {levels.EXAMPLES[syntax][0]!r}" for syntax in found.levels)
+    if not found.takes(level):
+        examples = " or ".join(f"{syntax}, e.g. {some[0]!r}" for syntax, some in found.examples.items())
         raise PalimpsestError(f"{name}: {method} has no level {level.text!r}; it takes {examples}.")
     check_weight(weight, name)
     if found.needs:

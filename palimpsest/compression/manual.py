@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from palimpsest.compression import registry
-from palimpsest.levels import EXAMPLES
 
 PREFACE = """# Every compression method
 
@@ -87,7 +86,7 @@ def _split(summary: str) -> tuple[str, str]:
 
 
 def _levels(method: registry.Declaration) -> str:
-    return ", ".join(f'{syntax} `"{EXAMPLES[syntax][0]}"`' for syntax in method.levels)
+    return ", ".join(f'{syntax} `"{examples[0]}"`' for syntax, examples in method.examples.items())
 
 
 def _needs(method: registry.Declaration) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 from palimpsest.compression import declarations
 from palimpsest.compression.ranges import Range
-from palimpsest.levels import EXAMPLES
+from palimpsest.levels import EXAMPLES, FORMATS, Level
 from palimpsest.provenance import PalimpsestError
 
 STATISTICS = {  # what a method may need to know of its inputs; statistics.py has them under the same names
@@ -54,6 +54,7 @@ class Declaration:
     family: str
     needs: tuple[str, ...]  # statistics of the inputs; empty for a method that looks at weights only
     levels: tuple[str, ...]  # level syntaxes
+    formats: tuple[str, ...]  # the number formats that it takes, where it takes levels of that kind
     propagate: bool  # its default: is a block calibrated on the outputs of compressed blocks?
     version: str
     summary: str
@@ -63,11 +64,22 @@ class Declaration:
     module: str
     formula: str = ""
     cost: str = ""
+    notes: str = ""  # what the docstring says after its first line
+    coupled: bool = False  # what it does to one matrix others must follow: it compresses whole blocks (structured.py)
 
     @property
     def deterministic(self) -> bool:
         """No randomness reaches it: neither its own nor that of a calibration sample. Then there is only seed 0."""
         return not self.seeded and not self.needs
+
+    @property
+    def examples(self) -> dict[str, tuple[str, ...]]:
+        """Level syntax -> examples of levels that the method takes."""
+        return {syntax: self.formats if syntax == "format" else EXAMPLES[syntax] for syntax in self.levels}
+
+    def takes(self, level: Level) -> bool:
+        """Whether this is a level of the method."""
+        return level.syntax in self.levels and (level.syntax != "format" or level.text in self.formats)
 
 
 def method(
@@ -76,11 +88,13 @@ def method(
     family: str,
     needs: tuple[str, ...] = (),
     levels: tuple[str, ...] | None = None,
+    formats: tuple[str, ...] = (),
     propagate: bool = False,
     version: str = "1",
     summary: str | None = None,
     formula: str = "",
     cost: str = "",
+    coupled: bool = False,
 ) -> Callable[[Callable], Callable]:
     """Register a function as the method `name`. `levels` and `summary` default to the family's and the docstring's."""
 
@@ -125,7 +139,7 @@ def methods() -> dict[str, dict[str, Any]]:
         name: {
             "summary": found.summary,
             "family": found.family,
-            "levels": {syntax: EXAMPLES[syntax] for syntax in found.levels},
+            "levels": found.examples,
             "needs": found.needs,
             "options": dict(found.options),
             "propagate": found.propagate,
@@ -139,14 +153,23 @@ def methods() -> dict[str, dict[str, Any]]:
 
 def _declaration(found: declarations.Found) -> Declaration:
     given, family = found.given, found.given.get("family", "")
-    for value, allowed in ((family, LEVELS), *((need, STATISTICS) for need in given.get("needs", ()))):
+    known = {"needs": STATISTICS, "levels": EXAMPLES, "formats": FORMATS}
+    listed = [(value, allowed) for key, allowed in known.items() for value in given.get(key) or ()]
+    for value, allowed in [(family, LEVELS), *listed]:
         if value not in allowed:
             raise PalimpsestError(f"{found.place}: {found.name}: {value!r} is none of {', '.join(allowed)}.")
+    levels, formats = tuple(given.get("levels") or LEVELS[family]), tuple(given.get("formats", ()))
+    if ("format" in levels) != bool(formats):
+        raise PalimpsestError(
+            f"{found.place}: {found.name}: a method that takes number formats names them, and no other does: write "
+            'e.g. levels=("format",), formats=("nf4",).'
+        )
     return Declaration(
         name=found.name,
         family=family,
         needs=tuple(given.get("needs", ())),
-        levels=tuple(given.get("levels") or LEVELS[family]),
+        levels=levels,
+        formats=formats,
         propagate=given.get("propagate", False),
         version=str(given.get("version", "1")),
         summary=found.summary,
@@ -156,4 +179,6 @@ def _declaration(found: declarations.Found) -> Declaration:
         module=f"palimpsest.compression.methods.{found.module}",
         formula=given.get("formula", ""),
         cost=given.get("cost", ""),
+        notes=found.notes,
+        coupled=given.get("coupled", False),
     )

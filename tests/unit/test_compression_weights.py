@@ -25,6 +25,13 @@ CASES = [
     ("rtn", "4g30", {"symmetric": True}),
     ("gptq", "3g8", {"act_order": True}),
     ("gptq", "5g8", {"act_order": True, "static_groups": True}),
+    ("awq", "4g8", {}),
+    ("hqq", "3g30", {"scale_bits": 16}),
+    ("nf4", "nf4", {}),
+    ("llm-int8", "int8", {"threshold": 3.2}),
+    ("sparsegpt", "0.4+3g8", {}),
+    ("sparsegpt", "2:4+4g16", {"symmetric": True}),
+    ("sparsegpt", "3:7+5", {}),
     ("svd", "k0.5", {}),
     ("svd", "k1.0", {}),
 ]
@@ -56,7 +63,8 @@ def test_reading_back_gives_the_same_matrix(layer, method, level, options):
 def test_linear_is_the_dense_product(layer, method, level, options):
     w, x = layer
     compressed = compress_weight(w, x, method, level, **options)
-    torch.testing.assert_close(compressed.linear(x), x @ compressed.dense().T, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(compressed.linear(x), compressed.prepare(x) @ compressed.dense().T, atol=1e-3, rtol=1e-4)
+    assert torch.equal(compressed.prepare(x), x) == (compressed.activation_bits is None)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_an_unquoted_n_of_m_that_yaml_made_a_number_is_recognized(keep, group):
         ("0.5+0.5", "joint"),
         ("4+0.5", "joint"),
         ("0.5+4+4", "joint"),
+        ("2:4+4g30", "groups of 30 weights cut the 4 of 2:4 apart"),
         ("nf5", "not a level"),
         ("", "not a level"),
         ("٤", "not a level"),

@@ -7,12 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from palimpsest.compression.columns import sweep
-from palimpsest.compression.ranges import Positive
+from palimpsest.compression.ranges import Positive, ScaleBits
 from palimpsest.compression.registry import method
+from palimpsest.compression.rounding import ColumnGrids, Grid, group_in, runs_of
 from palimpsest.compression.selection import share_of, smallest, smallest_of_groups
 from palimpsest.compression.statistics import Statistics
-from palimpsest.compression.weights import Sparse
-from palimpsest.levels import NofM, Sparsity
+from palimpsest.compression.weights import Sparse, SparseQuantized
+from palimpsest.levels import Joint, NofM, Sparsity
 
 BLOCK = 128  # columns for which SparseGPT chooses its mask at once
 
@@ -29,31 +30,71 @@ def wanda(weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | 
     return Sparse.keep_largest(weight, score=weight.abs() * stats.input_norms, level=level, within="row")
 
 
-@method("sparsegpt", family="pruning", needs=("gram",), propagate=True)
+@method(
+    "sparsegpt",
+    family="pruning",
+    needs=("gram",),
+    levels=("sparsity", "n:m", "joint"),
+    propagate=True,
+    version="2",
+    formula="UᵀU = (G + δI)⁻¹; drop the smallest w²/U_jj² of 128 columns; w_k -= (w_j / U_jj)·U_jk for k > j",
+    cost="a Cholesky factor of the Gram matrix and its inverse (shared), then out·in²",
+)
 def sparsegpt(
-    weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | NofM, *, damping: Positive = 0.01
-) -> Sparse:
+    weight: Float[Tensor, "out in"],
+    stats: Statistics,
+    level: Sparsity | NofM | Joint,
+    *,
+    damping: Positive = 0.01,
+    symmetric: bool = False,
+    mse_clipping: bool = False,
+    scale_bits: ScaleBits = 0,
+) -> Sparse | SparseQuantized:
     """Drop the weights whose loss the others can best make up for, and let them (Frantar & Alistarh, arXiv:2301.00774).
 
     The mask of 128 columns (N:M: of M) is chosen when their turn comes, by w² / U_jj² over all rows jointly. Unlike the
     authors' code, weights on inputs that were never active are the first to go but are not zeroed beyond the level.
+
+    Joint levels ("0.5+4g128", "2:4+4"): in the same sweep the kept weights are rounded, and later columns make up for
+    both. The grid of a row is fitted to all its weights, as in the authors' code; that of a group when its turn comes,
+    to the kept ones where the mask is chosen by then. The mask is chosen for whole groups: about 128 columns, or a
+    larger group. symmetric, mse_clipping and scale_bits are those of rtn, and for joint levels only.
     """
-    upper, _ = stats.inverse_factor(damping)
+    pruning = level.pruning if isinstance(level, Joint) else level
+    n_of_m = pruning if isinstance(pruning, NofM) else None
+    upper, order = stats.inverse_factor(damping)
     upper = upper.to(weight.dtype)
     importance = torch.where(stats.input_norms > 0, 1 / upper.diagonal().square(), 0)
-    dropped = torch.zeros_like(weight, dtype=torch.bool)
+    dropped = torch.zeros(weight.T.shape, dtype=torch.bool)  # by column, as the sweep goes
     rows = len(weight)
 
     def begin(start: int, stop: int, columns: Tensor) -> None:
         score = columns.T.square() * importance[start:stop]
-        if isinstance(level, NofM):
-            dropped[:, start:stop] = smallest_of_groups(score, level)
+        if n_of_m:
+            dropped[start:stop] = smallest_of_groups(score, n_of_m).T
         else:
-            count = share_of(rows * stop, level.fraction) - share_of(rows * start, level.fraction)
-            dropped[:, start:stop] = smallest(score.flatten(), count).view_as(score)
+            count = share_of(rows * stop, pruning.fraction) - share_of(rows * start, pruning.fraction)
+            dropped[start:stop] = smallest(score.flatten(), count).view_as(score).T
 
     def compress(j: int, column: Tensor) -> Tensor:
-        return column.masked_fill(dropped[:, j], 0)
+        return column.masked_fill(dropped[j], 0)
 
-    result = sweep(weight, upper, level.group if isinstance(level, NofM) else BLOCK, begin, compress)
-    return Sparse(result, ~dropped, level if isinstance(level, NofM) else None)
+    if not isinstance(level, Joint):
+        result = sweep(weight, upper, [(n_of_m.group if n_of_m else BLOCK, begin)], compress)
+        return Sparse(result, ~dropped.T.contiguous(), n_of_m)
+
+    group = group_in(weight.shape[1], level.quantization, stats)
+    runs = runs_of(weight.shape[1], group)
+    grid = Grid.for_weight(weight, runs, level.quantization.bits, symmetric, mse_clipping, scale_bits)
+    grids = ColumnGrids(grid, weight, group, False, order)
+
+    def fit(start: int, stop: int, columns: Tensor) -> None:
+        grids.begin(start, stop, columns.masked_fill(dropped[start:stop], 0))
+
+    def compress_and_round(j: int, column: Tensor) -> Tensor:
+        return compress(j, grids.round(j, column))
+
+    whole_groups = BLOCK if group is None or group % BLOCK == 0 else group * max(1, BLOCK // group)
+    begins = [(n_of_m.group if n_of_m else whole_groups, begin)] + ([] if group is None else [(group, fit)])
+    sweep(weight, upper, sorted(begins, key=lambda pair: -pair[0]), compress_and_round)
+    return SparseQuantized(grids.quantized(), ~dropped.T.contiguous(), n_of_m)

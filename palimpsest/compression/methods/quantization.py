@@ -1,21 +1,25 @@
-"""Quantization: weights become integers."""
+"""Quantization to uniform grids: weights become integers, each by itself (rtn) or with error feedback (gptq)."""
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from palimpsest.compression.columns import sweep
 from palimpsest.compression.ranges import Positive, ScaleBits
 from palimpsest.compression.registry import method
-from palimpsest.compression.rounding import Grid
+from palimpsest.compression.rounding import ColumnGrids, Grid, group_in, runs_of
 from palimpsest.compression.statistics import Statistics
-from palimpsest.compression.weights import Quantized, group_of_columns
+from palimpsest.compression.weights import Quantized
 from palimpsest.levels import Bits
 
 
-@method("rtn", family="quantization")
+@method(
+    "rtn",
+    family="quantization",
+    formula="s = (max w − min w) / (2ᵇ − 1), z = round(−min w / s); w′ = s · (clamp(round(w / s) + z, 0, 2ᵇ − 1) − z)",
+    cost="one pass over the weights; 80 with mse_clipping; no inputs",
+)
 def rtn(
     weight: Float[Tensor, "out in"],
     stats: Statistics,
@@ -25,15 +29,26 @@ def rtn(
     mse_clipping: bool = False,
     scale_bits: ScaleBits = 0,
 ) -> Quantized:
-    """Round each weight to the nearest point of a uniform grid (one a row, or a row's group of columns)."""
-    groups = _runs(weight.shape[1], level.group)
-    grid = Grid.for_weight(weight, groups, level.bits, symmetric, mse_clipping, scale_bits)
-    fits = [grid.fit(weight[:, group]) for group in groups]
-    codes = torch.cat([grid.round(weight[:, group], *fit) for group, fit in zip(groups, fits, strict=True)], dim=1)
-    return _quantized(codes, fits, grid, level.group)
+    """Round each weight to the nearest point of a uniform grid (one a row, or a row's group of columns).
+
+    0 is always a point of the grid. symmetric: the grid reaches as far on both sides and stores no zero.
+    mse_clipping: the range is shrunk, to 0.2 of itself at most, to where Σ|w − w′|^2.4 is smallest. scale_bits: for 16,
+    float32 is taken where a scale is outside float16's normal range.
+    """
+    runs = runs_of(weight.shape[1], group_in(weight.shape[1], level, stats))
+    grid = Grid.for_weight(weight, runs, level.bits, symmetric, mse_clipping, scale_bits)
+    return grid.quantized(weight, runs, [grid.fit(weight[:, run]) for run in runs])
 
 
-@method("gptq", family="quantization", needs=("gram",), propagate=True)
+@method(
+    "gptq",
+    family="quantization",
+    needs=("gram",),
+    propagate=True,
+    version="2",
+    formula="UᵀU = (G + δI)⁻¹; for j = 1, 2, …: w′_j = round(w_j), w_k −= ((w_j − w′_j) / U_jj) · U_jk for k > j",
+    cost="a Cholesky factor of the Gram matrix and its inverse (shared), then out·in²",
+)
 def gptq(
     weight: Float[Tensor, "out in"],
     stats: Statistics,
@@ -41,6 +56,7 @@ def gptq(
     *,
     act_order: bool = False,
     static_groups: bool = False,
+    true_sequential: bool = False,
     symmetric: bool = False,
     mse_clipping: bool = False,
     scale_bits: ScaleBits = 0,
@@ -50,40 +66,13 @@ def gptq(
 
     act_order: columns with the largest inputs first; their groups are then runs of that order. static_groups: groups
     are runs of neighbours whose grids are fixed beforehand. Otherwise a group's grid is fitted to the corrected weights
-    when its turn comes (the authors' code takes stale ones for groups under 128).
+    when its turn comes (the authors' code takes stale ones for groups under 128). true_sequential: within a block, the
+    matrices that share an input (q, k, v; o; gate, up; down) are quantized after each other, each on inputs from behind
+    the quantized ones before it; for a single matrix it changes nothing. Grids are those of rtn.
     """
     upper, order = stats.inverse_factor(damping, by_size=act_order)
-    runs = _runs(weight.shape[1], level.group)
-    static = static_groups or level.group is None
-    grid = Grid.for_weight(weight, runs, level.bits, symmetric, mse_clipping, scale_bits)
-    fits = [grid.fit(weight[:, run]) for run in runs] if static else []
-    groups = group_of_columns(weight.shape[1], level.group)  # of the columns in their order of quantization
-    groups = groups[order] if static else groups
-    codes = torch.empty_like(weight)
-
-    def begin(start: int, stop: int, columns: Tensor) -> None:
-        if not static:
-            fits.append(grid.fit(columns.T))
-
-    def compress(j: int, column: Tensor) -> Tensor:
-        scale, zero = fits[groups[j]]
-        code = grid.round(column[:, None], scale, zero)
-        codes[:, j] = code[:, 0]
-        return (scale * (code - zero))[:, 0]
-
-    sweep(weight[:, order], upper.to(weight.dtype), 128 if static else level.group, begin, compress)
-    back = torch.argsort(order)
-    return _quantized(codes[:, back], fits, grid, level.group, groups[back])
-
-
-def _runs(columns: int, group: int | None) -> list[slice]:
-    size = group or columns
-    return [slice(start, start + size) for start in range(0, columns, size)]
-
-
-def _quantized(
-    codes: Tensor, fits: list[tuple[Tensor, Tensor]], grid: Grid, group: int | None, groups: Tensor | None = None
-) -> Quantized:
-    scales = torch.cat([scale for scale, _ in fits], dim=1).to(grid.scale_type)
-    zeros = None if grid.symmetric else torch.cat([zero for _, zero in fits], dim=1)
-    return Quantized(codes, scales, zeros, grid.bits, group, groups)
+    group = group_in(weight.shape[1], level, stats)
+    grid = Grid.for_weight(weight, runs_of(weight.shape[1], group), level.bits, symmetric, mse_clipping, scale_bits)
+    grids = ColumnGrids(grid, weight, group, static_groups, order)
+    sweep(weight[:, order], upper.to(weight.dtype), grids.begins, grids.round)
+    return grids.quantized()

@@ -5,9 +5,22 @@ checkpoint's; `from_tensors` gives back the same matrix, bit by bit.
 """
 
 from palimpsest.compression.weights.base import CompressedWeight
+from palimpsest.compression.weights.codebook import Codebook
 from palimpsest.compression.weights.dense import Dense
 from palimpsest.compression.weights.lowrank import LowRank
+from palimpsest.compression.weights.mixed import Mixed
 from palimpsest.compression.weights.quantized import Quantized, group_of_columns
 from palimpsest.compression.weights.sparse import Sparse
+from palimpsest.compression.weights.sparse_quantized import SparseQuantized
 
-__all__ = ["CompressedWeight", "Dense", "LowRank", "Quantized", "Sparse", "group_of_columns"]
+__all__ = [
+    "Codebook",
+    "CompressedWeight",
+    "Dense",
+    "LowRank",
+    "Mixed",
+    "Quantized",
+    "Sparse",
+    "SparseQuantized",
+    "group_of_columns",
+]

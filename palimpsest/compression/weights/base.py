@@ -85,7 +85,7 @@ class CompressedWeight:
     def dense(self) -> Float[Tensor, "out in"]:
         """The matrix that the compressed layer stands for."""
         matrix = self.matrix()
-        return matrix if self.input_scale is None else (matrix.float() / self.input_scale.float()).to(self.dtype)
+        return (matrix if self.input_scale is None else matrix.float() / self.input_scale.float()).to(self.dtype)
 
     def prepare(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... in"]:
         """The input that `dense()` meets: `x` itself, or what is left of it after rounding."""
@@ -100,11 +100,13 @@ class CompressedWeight:
 
     def to(self, dtype: torch.dtype) -> CompressedWeight:
         """The same, with values (or the dense matrix) of another data type."""
+        if dtype == self.dtype:
+            return self
         bias = None if self.bias is None else self.bias.to(dtype)
         return self._to(dtype).beside(self.input_scale, bias, self.activation_bits)
 
     def matrix(self) -> Float[Tensor, "out in"]:
-        """The stored matrix, before the input scale."""
+        """The stored matrix, before the input scale; in float32 where it is computed in float32."""
         raise NotImplementedError
 
     def achieved(self) -> dict[str, float]:
@@ -133,16 +135,17 @@ def round_tokens(
 ) -> Float[Tensor, "... in"]:
     """`x` with each token rounded to the 8-bit grid of its largest value; `exempt` channels are left as they are.
 
-    Rounding happens on x / input_scale, where the grid of the matrix is.
+    Rounding happens on x / input_scale, where the grid of the matrix is, in float32 whatever the type of `x`.
     """
-    scale = 1.0 if input_scale is None else input_scale.to(x)
-    scaled = x / scale
+    precise = x.to(torch.promote_types(x.dtype, torch.float32))
+    scale = 1.0 if input_scale is None else input_scale.to(precise)
+    scaled = precise / scale
     size = scaled.abs()
     if exempt is not None:
         size = size.index_fill(-1, exempt.to(x.device), 0)
     step = size.amax(-1, keepdim=True) / INT8_TOP
     step = torch.where(step > 0, step, 1)
-    rounded = torch.round(scaled / step).clamp(-INT8_TOP, INT8_TOP) * step * scale
+    rounded = (torch.round(scaled / step).clamp(-INT8_TOP, INT8_TOP) * step * scale).to(x.dtype)
     if exempt is not None:
         rounded = rounded.index_copy(-1, exempt.to(x.device), x.index_select(-1, exempt.to(x.device)))
     return rounded

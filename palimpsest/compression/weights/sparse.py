@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -29,8 +30,7 @@ class Sparse(CompressedWeight):
     ) -> None:
         self.kept, self.shape, self.dtype = kept, tuple(weight.shape), weight.dtype
         self.values = weight[kept]
-        whole = n_of_m is not None and self.shape[1] % n_of_m.group == 0
-        self.n_of_m = n_of_m if whole and n_of_m.keep * index_width(n_of_m.group) <= n_of_m.group else None
+        self.n_of_m = stored_as_places(n_of_m, self.shape[1])
 
     @classmethod
     def keep_largest(
@@ -48,9 +48,7 @@ class Sparse(CompressedWeight):
         return cls(weight, ~smallest(score, level.fraction))
 
     def matrix(self) -> Float[Tensor, "out in"]:
-        weight = torch.zeros(self.shape, dtype=self.dtype)
-        weight[self.kept] = self.values
-        return weight
+        return torch.zeros(self.shape, dtype=self.dtype).masked_scatter_(self.kept, self.values)
 
     def achieved(self) -> dict[str, float]:
         return {"sparsity": 1 - len(self.values) / self.kept.numel()}
@@ -59,23 +57,36 @@ class Sparse(CompressedWeight):
         return Sparse(self.matrix().to(dtype), self.kept, self.n_of_m)
 
     def _pack(self) -> dict[str, Tensor]:
-        if self.n_of_m is None:
-            return {"values": self.values, "bitmask": pack(self.kept, 1)}
-        places = self.kept.view(-1, self.n_of_m.group).nonzero()[:, 1]
-        return {"values": self.values, "places": pack(places, index_width(self.n_of_m.group))}
+        return {"values": self.values} | pack_kept(self.kept, self.n_of_m)
 
     def _settings(self) -> dict[str, Any]:
         return {"n_of_m": self.n_of_m and [self.n_of_m.keep, self.n_of_m.group]}
 
     @classmethod
     def _unpack(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Sparse:
-        shape, pattern = metadata["shape"], metadata["n_of_m"]
-        if pattern is None:
-            kept = unpack(tensors["bitmask"], 1, prod(shape)).bool().view(shape)
-        else:
-            keep, group = pattern
-            places = unpack(tensors["places"], index_width(group), prod(shape) // group * keep).long().view(-1, keep)
-            kept = torch.zeros(prod(shape) // group, group, dtype=torch.bool).scatter_(1, places, True).view(shape)
-        weight = torch.zeros(shape, dtype=tensors["values"].dtype)
-        weight[kept] = tensors["values"]
-        return cls(weight, kept, pattern and NofM(*pattern))
+        pattern = metadata["n_of_m"] and NofM(*metadata["n_of_m"])
+        kept = unpack_kept(tensors, metadata["shape"], pattern)
+        weight = torch.zeros(metadata["shape"], dtype=tensors["values"].dtype)
+        return cls(weight.masked_scatter_(kept, tensors["values"]), kept, pattern)
+
+
+def stored_as_places(n_of_m: NofM | None, columns: int) -> NofM | None:
+    """The pattern, where the places of the kept weights are stored; None where a bitmask is."""
+    whole = n_of_m is not None and columns % n_of_m.group == 0
+    return n_of_m if whole and n_of_m.keep * index_width(n_of_m.group) <= n_of_m.group else None
+
+
+def pack_kept(kept: Bool[Tensor, "out in"], n_of_m: NofM | None) -> dict[str, Tensor]:
+    """Where the kept weights are: "bitmask", or for a pattern "places"."""
+    if n_of_m is None:
+        return {"bitmask": pack(kept, 1)}
+    return {"places": pack(kept.view(-1, n_of_m.group).nonzero()[:, 1], index_width(n_of_m.group))}
+
+
+def unpack_kept(tensors: dict[str, Tensor], shape: Sequence[int], n_of_m: NofM | None) -> Bool[Tensor, "out in"]:
+    """What `pack_kept` packed."""
+    if n_of_m is None:
+        return unpack(tensors["bitmask"], 1, prod(shape)).bool().view(*shape)
+    groups, width = prod(shape) // n_of_m.group, index_width(n_of_m.group)
+    places = unpack(tensors["places"], width, groups * n_of_m.keep).long().view(groups, n_of_m.keep)
+    return torch.zeros(groups, n_of_m.group, dtype=torch.bool).scatter_(1, places, True).view(*shape)
