@@ -212,6 +212,20 @@ class FolderModel(_Model):
     )
 
 
+class OutlierModel(_Model):
+    """Another model of the study with outlier channels: the same function, with a few large activations."""
+
+    source: Literal["outliers"] = Field(description="Where the checkpoint comes from.", examples=["outliers"])
+    of: str = Field(description="The model it is derived from, trained here or from a folder.", examples=["atlas"])
+    channels: Count = Field(4, description="Outlier channels of the residual stream, the same ones in every block.")
+    scale: Real = Field(
+        30.0,
+        gt=0,
+        description="Times as large: norm weights are multiplied by it, columns of the next matrices divided.",
+    )
+    seed: Seed = Field(0, description="Draws the channels.")
+
+
 class HubModel(_Model):
     """A checkpoint of the Hugging Face hub at a pinned commit. Not available yet: use `source: folder`."""
 
@@ -228,7 +242,7 @@ class HubModel(_Model):
     )
 
 
-Model = Annotated[WorldModel | FolderModel | HubModel, Field(discriminator="source")]
+Model = Annotated[WorldModel | FolderModel | OutlierModel | HubModel, Field(discriminator="source")]
 
 
 class Calibration(Settings):

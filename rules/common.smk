@@ -19,8 +19,9 @@ from palimpsest import settings
 from palimpsest.evaluation import definition
 from palimpsest.grid import NONE, WILDCARDS, Grid
 from palimpsest.presentation import names
-from palimpsest.provenance import PalimpsestError
+from palimpsest.provenance import PalimpsestError, read_json
 from palimpsest.recovery import registry as recovery_registry
+from palimpsest.sources import outliers
 from palimpsest.sources.folder import find, files_of
 from palimpsest.versions import code
 
@@ -50,6 +51,9 @@ def check_sources():
     for model in study.models.values():
         if model.source == "folder":
             find(model.path)
+        elif model.source == "outliers" and study.models[model.of].source == "folder":
+            config = find(study.models[model.of].path) / "config.json"
+            outliers.readers_of(read_json(config), model.channels, str(config))
     texts = [calibration.text for calibration in study.calibration.values()]
     tasks = [text.task for text in texts if isinstance(text, settings.TaskText)]
     texts = [text for text in texts if text != settings.RANDOM and not isinstance(text, settings.TaskText)]

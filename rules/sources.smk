@@ -1,4 +1,4 @@
-# Where dense checkpoints come from: a world generated and learned here, or a local folder.
+# Where dense checkpoints come from: a world generated and learned here, a local folder, or another model of the study.
 
 
 rule world:
@@ -63,3 +63,26 @@ rule import_model:
     shell:
         "python scripts/import_model.py --folder {params.source:q} --output {params.folder:q} "
         "--times {output.times:q} 2> {log:q}"
+
+
+rule outliers:
+    input:
+        lambda wildcards: MODEL_DONE.format(model=study.models[wildcards.model].of),
+    output:
+        done=MODEL_DONE,
+        times=times("outliers/{model}"),
+    log:
+        log_of("outliers/{model}"),
+    wildcard_constraints:
+        model="|".join(name for name, model in study.models.items() if model.source == "outliers") or "(?!)",
+    conda:
+        "../envs/palimpsest.yaml"
+    params:
+        code=code("outliers"),
+        source=lambda wildcards, input: os.path.dirname(input[0]),
+        folder=subpath(output.done, parent=True),
+        derived=lambda wildcards: study.models[wildcards.model],
+    shell:
+        "python scripts/outliers.py --model {params.source:q} --of {params.derived.of:q} "
+        "--channels {params.derived.channels} --scale {params.derived.scale} --seed {params.derived.seed} "
+        "--output {params.folder:q} --times {output.times:q} 2> {log:q}"

@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from palimpsest.checks.labels import calibration_problems, label_problems
-from palimpsest.checks.problems import Problem, did_you_mean, listing, nearest, nested, show, twice
+from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
 from palimpsest.checks.recoveries import recovery_problems
 from palimpsest.checks.worlds import WORLD, no_world, trained_here
 from palimpsest.grid import DENSE, NONE
-from palimpsest.settings import Study, TaskText
+from palimpsest.settings import OutlierModel, Study, TaskText
 
 TASKS = Path(__file__).parent.parent / "evaluation" / "tasks"
 
@@ -90,12 +90,30 @@ def _models(study: Study) -> Iterator[Problem]:
             fix = nested(path, {"source": "folder", "path": f"models/{name}"})
             text = "the source hub is not available yet. Download the checkpoint into a folder under PALIMPSEST_DATA."
             yield Problem(path, text, fix)
+        if model.source == "outliers":
+            yield from _derived(study, path, model)
         if model.source == "world" and study.world:
             steps, warmup = study.world.documents // model.training.batch_size, model.training.warmup_steps
             place = (*path, "training", "warmup_steps")
             if warmup >= steps:
                 text = f"{warmup} warm-up steps of {steps} steps (documents / batch_size)."
                 yield Problem(place, text, nested(place, steps // 10))
+
+
+def _derived(study: Study, path: KeyPath, model: OutlierModel) -> Iterator[Problem]:
+    """It is derived from a model that is there, is no such model itself, and has channels enough."""
+    origins = [name for name, other in study.models.items() if other.source in ("world", "folder")]
+    if model.of not in origins:
+        near = nearest(model.of, origins) or next(iter(origins), None)
+        known = model.of in study.models
+        text = f"{model.of} has the source {study.models[model.of].source}" if known else f"no model {show(model.of)}"
+        text += f". Derive it from a model that is trained here or comes from a folder: {listing(origins)}."
+        yield Problem((*path, "of"), text + did_you_mean(near), nested((*path, "of"), near) if near else None)
+    elif study.models[model.of].source == "world":
+        width = study.models[model.of].architecture.hidden_size
+        if model.channels > width:
+            text = f"{model.channels} outlier channels, and {model.of} has {width} (hidden_size)."
+            yield Problem((*path, "channels"), text, nested((*path, "channels"), min(4, width)))
 
 
 def _calibration_tasks(study: Study) -> Iterator[Problem]:

@@ -15,8 +15,8 @@ from palimpsest.provenance import PalimpsestError, atomic_file, read_json
 
 # The first part of a job's path below times/ (mostly its rule) -> its stage.
 STAGES = {
-    "world": "sources", "train": "sources", "import_model": "sources", "task_data": "data", "calibrate": "calibrate",
-    "compress": "compress", "recover": "recover", "evaluate": "evaluate", "probe": "probe", "measure": "measure",
+    "world": "sources", "train": "sources", "import_model": "sources", "outliers": "sources", "task_data": "data",
+    "calibrate": "calibrate", "compress": "compress", "recover": "recover", "evaluate": "evaluate", "probe": "probe", "measure": "measure",
     "analyse": "analyse", "figure": "report", "tables": "report", "report": "report", "paper": "report",
 }  # fmt: skip
 ORDER = (
