@@ -189,6 +189,8 @@ def _not_packable(weight: CompressedWeight, checkpoint: Checkpoint) -> str | Non
         return "divides its inputs by a scale of its own"
     if weight.bias is not None:
         return "has a bias of its own"
+    if weight.zeros is not None and weight.zeros.is_floating_point():
+        return "has zeros that are no integers"
     if weight.scales.shape[1] > 1 and (not weight.runs or weight.shape[1] % weight.group):
         return "has groups that are not whole runs of neighbours"
     if weight.dtype != torch.float32 and weight.scales.dtype == torch.float32:

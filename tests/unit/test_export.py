@@ -40,7 +40,18 @@ def plain(folder, **options):
 
 @pytest.mark.parametrize(
     ("method", "level"),
-    [("magnitude", "0.5"), ("sparsegpt", "2:4"), ("gptq", "3g16"), ("rtn", "2"), ("svd-llm", "k0.6"), ("svd", "k1.0")],
+    [
+        ("magnitude", "0.5"),
+        ("sparsegpt", "2:4"),
+        ("gptq", "3g16"),
+        ("rtn", "2"),
+        ("awq", "3g16"),
+        ("hqq", "4"),
+        ("nf4", "nf4"),
+        ("sparsegpt", "0.5+4"),
+        ("svd-llm", "k0.6"),
+        ("svd", "k1.0"),
+    ],
 )
 def test_any_cell_is_a_plain_folder_with_the_same_logits(tmp_path, wide, tiny_calibration_folder, method, level):
     cell = made(tmp_path / "cell", wide, tiny_calibration_folder, method, level)
@@ -141,6 +152,9 @@ def test_large_models_are_exported_in_shards(tmp_path, wide, monkeypatch):
     [
         ("magnitude", "0.5", {}, "down_proj is sparse.*Export it as huggingface"),
         ("svd", "k0.6", {}, "is low rank"),
+        ("nf4", "nf4", {}, "is codebook"),
+        ("hqq", "4g16", {}, "zeros that are no integers"),
+        ("awq", "4g16", {}, "divides its inputs by a scale of its own"),
         ("gptq", "4g16", {"act_order": True}, "groups that are not whole runs"),
         ("rtn", "4g20", {}, "groups that are not whole runs"),
         ("svd", "k1.0", {}, "nothing is quantized"),
