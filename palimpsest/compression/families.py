@@ -14,11 +14,22 @@ from palimpsest.provenance import PalimpsestError
 
 
 @dataclass(frozen=True)
+class Coupling:
+    """A matrix and those that make what it reads: a channel that it no longer reads, they need not make."""
+
+    consumer: str
+    producers: tuple[str, ...]
+    heads: bool = False  # its inputs are those of attention heads, which come and go whole
+    stacked: int = 1  # so many matrices lie one upon the other in each producer (queries, keys, values; gate, up)
+
+
+@dataclass(frozen=True)
 class Family:
     """`groups` are the matrices of a block that share an input, in the order in which the block uses them."""
 
     blocks: str  # the list of blocks, as a path in the language model
     groups: tuple[tuple[str, ...], ...]
+    couplings: tuple[Coupling, ...]
     transposed: bool = False  # matrices are stored (in, out)
     causal: bool = True  # a decoder; an encoder's tokens see each other both ways, so that its padding must be masked
 
@@ -28,12 +39,21 @@ class Family:
 
 
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-_LLAMA = Family("model.layers", (_QKV, ("self_attn.o_proj",), ("mlp.gate_proj", "mlp.up_proj"), ("mlp.down_proj",)))
+_GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
+_LLAMA = Family(
+    "model.layers",
+    (_QKV, ("self_attn.o_proj",), _GATE_UP, ("mlp.down_proj",)),
+    (Coupling("self_attn.o_proj", _QKV, heads=True), Coupling("mlp.down_proj", _GATE_UP)),
+)
 _BERT = (
     ("attention.self.query", "attention.self.key", "attention.self.value"),
     ("attention.output.dense",),
     ("intermediate.dense",),
     ("output.dense",),
+)
+_BERT_COUPLINGS = (
+    Coupling("attention.output.dense", _BERT[0], heads=True),
+    Coupling("output.dense", ("intermediate.dense",)),
 )
 FAMILIES = {
     "llama": _LLAMA,
@@ -44,20 +64,44 @@ FAMILIES = {
     "gemma2": _LLAMA,
     "gemma3_text": _LLAMA,
     # Phi's attention and MLP read the same normalized input.
-    "phi": Family("model.layers", ((*_QKV, "mlp.fc1"), ("self_attn.dense",), ("mlp.fc2",))),
+    "phi": Family(
+        "model.layers",
+        ((*_QKV, "mlp.fc1"), ("self_attn.dense",), ("mlp.fc2",)),
+        (Coupling("self_attn.dense", _QKV, heads=True), Coupling("mlp.fc2", ("mlp.fc1",))),
+    ),
     "phi3": Family(
-        "model.layers", (("self_attn.qkv_proj",), ("self_attn.o_proj",), ("mlp.gate_up_proj",), ("mlp.down_proj",))
+        "model.layers",
+        (("self_attn.qkv_proj",), ("self_attn.o_proj",), ("mlp.gate_up_proj",), ("mlp.down_proj",)),
+        (
+            Coupling("self_attn.o_proj", ("self_attn.qkv_proj",), heads=True, stacked=3),
+            Coupling("mlp.down_proj", ("mlp.gate_up_proj",), stacked=2),
+        ),
     ),
-    "opt": Family("model.decoder.layers", (_QKV, ("self_attn.out_proj",), ("fc1",), ("fc2",))),
+    "opt": Family(
+        "model.decoder.layers",
+        (_QKV, ("self_attn.out_proj",), ("fc1",), ("fc2",)),
+        (Coupling("self_attn.out_proj", _QKV, heads=True), Coupling("fc2", ("fc1",))),
+    ),
     "gpt2": Family(
-        "transformer.h", (("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)), transposed=True
+        "transformer.h",
+        (("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)),
+        (
+            Coupling("attn.c_proj", ("attn.c_attn",), heads=True, stacked=3),
+            Coupling("mlp.c_proj", ("mlp.c_fc",)),
+        ),
+        transposed=True,
     ),
+    # Queries, keys and values of GPT-NeoX are interleaved head by head: each head's rows are neighbours.
     "gpt_neox": Family(
         "gpt_neox.layers",
         (("attention.query_key_value",), ("attention.dense",), ("mlp.dense_h_to_4h",), ("mlp.dense_4h_to_h",)),
+        (
+            Coupling("attention.dense", ("attention.query_key_value",), heads=True),
+            Coupling("mlp.dense_4h_to_h", ("mlp.dense_h_to_4h",)),
+        ),
     ),
-    "bert": Family("bert.encoder.layer", _BERT, causal=False),
-    "roberta": Family("roberta.encoder.layer", _BERT, causal=False),
+    "bert": Family("bert.encoder.layer", _BERT, _BERT_COUPLINGS, causal=False),
+    "roberta": Family("roberta.encoder.layer", _BERT, _BERT_COUPLINGS, causal=False),
 }
 
 

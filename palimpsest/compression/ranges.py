@@ -16,6 +16,7 @@ NotNegative = float
 Share = float
 Count = int
 ScaleBits = int
+StartMask = str
 
 
 @dataclass(frozen=True)
@@ -31,5 +32,6 @@ RANGES = {
     "NotNegative": Range("0 or more", lambda value: 0 <= value < float("inf")),
     "Share": Range("from 0 to 1", lambda value: 0 <= value <= 1),
     "Count": Range("a whole number of at least 1", lambda value: value >= 1),
+    "StartMask": Range("wanda or magnitude", lambda value: value in ("wanda", "magnitude")),
     "ScaleBits": Range("16, 32, or 0 for the checkpoint's precision", lambda value: value in (0, 16, 32)),
 }

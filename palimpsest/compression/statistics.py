@@ -22,6 +22,7 @@ class Statistics:
     """
 
     fisher: Float[Tensor, "out in"] | None = None  # E[(∂L/∂W)²] of one layer (fisher.py)
+    unit: int = 1  # so many neighbouring channels belong together (the heads that share a key and a value)
 
     def __init__(self, width: int, name: str = "the layer", needs: Collection[str] = ("gram",)) -> None:
         self.name = name
@@ -46,10 +47,10 @@ class Statistics:
         statistics.add(inputs)
         return statistics
 
-    def layer(self, name: str, fisher: Float[Tensor, "out in"] | None = None) -> Statistics:
+    def layer(self, name: str, fisher: Float[Tensor, "out in"] | None = None, unit: int = 1) -> Statistics:
         """The same sums and shared factorizations, for one layer: with its Fisher information and its own results."""
         view = copy.copy(self)
-        view.name, view.fisher, view.record = name, fisher, {}
+        view.name, view.fisher, view.unit, view.record = name, fisher, unit, {}
         view._own = self._layers.setdefault(name, {})
         return view
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from palimpsest import levels
-from palimpsest.compression import registry
+from palimpsest.compression import registry, structured
 from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.compression.install import install
 from palimpsest.compression.layer import compress_layer, relative_error
@@ -130,6 +130,10 @@ class Walk:
         self, number: int, recipe: Recipe, statistics: Mapping[tuple[str, ...], Statistics]
     ) -> tuple[Layers, Entries]:
         layers, entries = {}, {}
+        if registry.declaration(recipe.method).coupled:
+            for name, *done in structured.compress_block(self.checkpoint, number, recipe, statistics):
+                layers[name], entries[name] = done[1], entry(*done)
+            return layers, entries
         for group, shared in statistics.items():
             found, said = self._compress_group(number, recipe, group, shared)
             layers |= found

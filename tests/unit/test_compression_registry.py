@@ -59,6 +59,9 @@ def test_compressed_inputs_are_the_default_of_the_methods_that_were_published_so
     assert {name for name, declaration in registry.declared().items() if declaration.propagate} == {
         "wanda",
         "sparsegpt",
+        "dsnot",
+        "alps",
+        "structured",
         "gptq",
     }
 

@@ -18,16 +18,41 @@ from palimpsest.levels import Joint, NofM, Sparsity
 BLOCK = 128  # columns for which SparseGPT chooses its mask at once
 
 
-@method("magnitude", family="pruning")
+@method(
+    "magnitude",
+    family="pruning",
+    formula="drop the smallest |w_ij| of the layer",
+    cost="one selection among the layer's scores; no inputs",
+)
 def magnitude(weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | NofM) -> Sparse:
-    """Drop the weights with the smallest |w| of the layer (N:M: of each group)."""
+    """Drop the weights with the smallest |w| of the layer, or of each N:M group (Han et al., arXiv:1506.02626)."""
     return Sparse.keep_largest(weight, score=weight.abs(), level=level, within="layer")
 
 
-@method("wanda", family="pruning", needs=("input_norms",), propagate=True)
-def wanda(weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | NofM) -> Sparse:
-    """Drop the weights with the smallest |w|·‖x‖ within each output row (Sun et al., arXiv:2306.11695)."""
-    return Sparse.keep_largest(weight, score=weight.abs() * stats.input_norms, level=level, within="row")
+@method(
+    "wanda",
+    family="pruning",
+    needs=("input_norms",),
+    propagate=True,
+    formula="S_ij = |w_ij|·‖X_j‖; drop the smallest S of each row (cumulative: those that sum to α Σ_k S_ik)",
+    cost="one selection among each row's scores; of the inputs only their norms",
+)
+def wanda(
+    weight: Float[Tensor, "out in"], stats: Statistics, level: Sparsity | NofM, *, cumulative: bool = False
+) -> Sparse:
+    """Drop the weights with the smallest |w|·‖x‖ within each output row (Sun et al., arXiv:2306.11695).
+
+    cumulative: the authors' variant, in which each row loses the weights that together carry a share α of its scores,
+    so that rows may lose more or fewer. They bisect α in [0, 0.8] until the layer's sparsity is right to 1e-3; here the
+    weights with the smallest cumulative shares go, which is the same to the last weight. N:M leaves no such choice.
+    """
+    score = weight.abs() * stats.input_norms
+    if not cumulative:
+        return Sparse.keep_largest(weight, score, level, within="row")
+    ascending, order = score.double().sort(dim=1, stable=True)
+    sums = ascending.cumsum(1)
+    shares = sums / torch.where(sums[:, -1:] > 0, sums[:, -1:], 1)
+    return Sparse.keep_largest(weight, torch.empty_like(shares).scatter_(1, order, shares), level, within="layer")
 
 
 @method(

@@ -10,6 +10,7 @@ from palimpsest.compression.weights.dense import Dense
 from palimpsest.compression.weights.lowrank import LowRank
 from palimpsest.compression.weights.mixed import Mixed
 from palimpsest.compression.weights.quantized import Quantized, group_of_columns
+from palimpsest.compression.weights.sliced import Sliced
 from palimpsest.compression.weights.sparse import Sparse
 from palimpsest.compression.weights.sparse_quantized import SparseQuantized
 
@@ -20,6 +21,7 @@ __all__ = [
     "LowRank",
     "Mixed",
     "Quantized",
+    "Sliced",
     "Sparse",
     "SparseQuantized",
     "group_of_columns",
