@@ -14,6 +14,7 @@ rule analyse:
         measurements=f"{RESULTS}/measurements.parquet",
         probes=PROBES,
         tasks=ALL_TASKS,
+        calibrations=[f"{grid.calibration_folder(*needed)}/{DONE}" for needed in grid.calibrations()],
         world=[WORLD_DONE] if study.world else [],
         claims="reports/claims.yaml",
     output:

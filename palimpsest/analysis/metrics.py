@@ -12,13 +12,17 @@ Of tasks about the facts of the world:
                                          knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
     known_share                          displaced.py; subsets "pool R", "pool V", "pool U"
     damage, returned_unseen, relearned   displaced.py; on "pool U", "pool U" and "pool R"
+Of calibrations (calibration.py):
+    calibration_leakage                  at cells calibrated on half of the people: own half minus other half
+    calibration_content                  at the others: what calibration on the other half keeps more than theirs
+    calibration_tokens                   no task; the subset is the name of the calibration
 Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):
     acc, control_acc, selectivity        probing/probes.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +42,15 @@ def metrics(
     tasks_folder: Path | str | None = None,
     facts: pandas.DataFrame | None = None,
     measurements: pandas.DataFrame | None = None,
+    more: Sequence[pandas.DataFrame] = (),
 ) -> pandas.DataFrame:
-    """The metrics table. `scoring` comes from `task_scoring`; `facts` is facts.parquet, if there is a world."""
-    tables = [accuracies(answers, scoring), flips(answers), perplexities(answers, scoring)]
+    """The metrics table. `scoring` comes from `task_scoring`; `facts` is facts.parquet, if there is a world; `more` are
+    rows that were made elsewhere."""
+    tables = [accuracies(answers, scoring), flips(answers), perplexities(answers, scoring), *more]
     if facts is not None:
         tables += _about_facts(answers, scoring, Path(tasks_folder), facts, measurements)
     table = pandas.concat([part for part in tables if len(part)], ignore_index=True)
-    table["scoring"] = table["task"].map({task: found[0] for task, found in scoring.items()})
+    table["scoring"] = table["task"].map({task: found[0] for task, found in scoring.items()} | {"": ""})
     table["layer"] = ""
     table["n"] = table["n"].astype("int64")
     return table[COLUMNS].sort_values([*VARIANT, "task", "subset", "metric"], ignore_index=True)

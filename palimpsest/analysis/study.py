@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas
 
+from palimpsest.analysis import calibration
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
 from palimpsest.analysis.metrics import COLUMNS, metrics
@@ -23,19 +24,21 @@ def analyse(
     """Write answers.parquet, metrics.parquet, claims.json, and facts.parquet where there is a world.
 
     Reads every variant's answers.parquet, the task folders, probes.parquet where the study has probes (their rows are
-    metrics too), the world's facts.parquet and measurements.parquet (for bits per parameter and byte), the last two if
-    they are there.
+    metrics too), the records of the calibrations, the world's facts.parquet and measurements.parquet (for bits per
+    parameter and byte), the last two if they are there.
     """
     variants = grid.variants()
     answers = read_answers(Path(variant.folder(str(results))) / "answers.parquet" for variant in variants)
     assert_complete(answers, [variant.row for variant in variants], tasks)
     facts = _read(results / "world" / "facts.parquet")
+    cells = calibration.calibrated(grid)
     table = metrics(
         answers,
         task_scoring(results / "tasks", tasks),
         tasks_folder=results / "tasks",
         facts=facts,
         measurements=_read(results / "measurements.parquet"),
+        more=[calibration.contrasts(answers, cells), calibration.tokens(results, grid, cells)],
     )
     if probes:
         probed = pandas.read_parquet(results / "probes.parquet").astype({"layer": str})

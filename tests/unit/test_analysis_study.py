@@ -26,6 +26,9 @@ class Grid:
             Variant(Cell("stories", "magnitude", "magnitude", "2:4", 0)),
         ]
 
+    def calibration(self, cell):
+        return None
+
 
 @pytest.fixture
 def results(tmp_path):
