@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LANES = 8  # integers of up to 8 bits that are packed at once: they fill `width` bytes of one word of 64 bits
+
 
 def packed_size(count: int, width: int) -> int:
     """Bytes of `count` integers of `width` bits."""
@@ -14,20 +16,37 @@ def packed_size(count: int, width: int) -> int:
 
 def pack(integers: Tensor, width: int) -> Tensor:
     """Non-negative integers < 2^width, in the order of the flattened tensor, as uint8 bytes; low bits first."""
-    values = integers.flatten().numpy().astype(np.uint16 if width > 8 else np.uint8)
-    if width == 8:
-        return torch.from_numpy(values.copy())
-    bits = (values[:, None] >> np.arange(width, dtype=values.dtype)) & 1
-    return torch.from_numpy(np.packbits(bits.astype(np.uint8).ravel(), bitorder="little"))
+    values = integers.flatten().numpy()
+    if width == 1:
+        return torch.from_numpy(np.packbits(values, bitorder="little"))
+    if width > 8:
+        bits = (values.astype(np.uint16)[:, None] >> np.arange(width, dtype=np.uint16)) & 1
+        return torch.from_numpy(np.packbits(bits.astype(np.uint8).ravel(), bitorder="little"))
+    lanes = np.zeros((-(-len(values) // LANES), LANES), np.uint8)
+    lanes.reshape(-1)[: len(values)] = values
+    words = np.zeros(len(lanes), "<u8")
+    for place in range(LANES):
+        words |= lanes[:, place].astype(np.uint64) << np.uint64(place * width)
+    packed = words.view(np.uint8).reshape(-1, LANES)[:, :width]
+    return torch.from_numpy(packed.reshape(-1)[: packed_size(len(values), width)].copy())
 
 
 def unpack(packed: Tensor, width: int, count: int) -> Tensor:
     """The first `count` integers that `pack` packed: uint8 (count,), or int32 for widths above 8."""
-    if width == 8:
-        return packed[:count].clone()
-    bits = np.unpackbits(packed.numpy(), count=count * width, bitorder="little").reshape(count, width)
-    weights = (1 << np.arange(width)).astype(np.int32 if width > 8 else np.uint8)
-    return torch.from_numpy(bits.astype(weights.dtype) @ weights)
+    if width > 8:
+        bits = np.unpackbits(packed.numpy(), count=count * width, bitorder="little").reshape(count, width)
+        weights = (1 << np.arange(width)).astype(np.int32)
+        return torch.from_numpy(bits.astype(np.int32) @ weights)
+    used, bytes_ = -(-count // LANES), packed_size(count, width)
+    padded = np.zeros(used * width, np.uint8)
+    padded[:bytes_] = packed.numpy()[:bytes_]
+    lanes = np.zeros((used, LANES), np.uint8)
+    lanes[:, :width] = padded.reshape(used, width)
+    words = lanes.view("<u8").reshape(-1)
+    values = np.empty((used, LANES), np.uint8)
+    for place in range(LANES):
+        values[:, place] = (words >> np.uint64(place * width)) & np.uint64(2**width - 1)
+    return torch.from_numpy(values.reshape(-1)[:count])
 
 
 def index_width(count: int) -> int:
