@@ -177,6 +177,4 @@ class ColumnGrids:
     def quantized(self) -> Quantized:
         """The swept matrix, its columns in their places again."""
         back = torch.argsort(self.order)
-        return Quantized(
-            self.codes[back].T, *self.grid.parts(self.fits), self.grid.bits, self.group, self.groups[back]
-        )
+        return Quantized(self.codes[back].T, *self.grid.parts(self.fits), self.grid.bits, self.group, self.groups[back])

@@ -45,7 +45,7 @@ class Quantized(CompressedWeight):
         matrix = self.codes.float().view(len(self.codes), *self._by_column(self.scales).shape[1:-1], -1)
         return matrix.sub_(zeros).mul_(self._by_column(self.scales)).view(self.shape)
 
-    def _by_column(self, values: Float[Tensor, "out groups"]) -> Float[Tensor, "out in"] | Float[Tensor, "out groups 1"]:
+    def _by_column(self, values: Float[Tensor, "out groups"]) -> Float[Tensor, ...]:
         """What each column's group has; for whole runs of columns as it is, to be broadcast, which is much faster."""
         if self.runs and self.shape[1] % (self.group or self.shape[1]) == 0:
             return values.float()[..., None]
