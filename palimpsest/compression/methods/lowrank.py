@@ -57,18 +57,37 @@ def truncate(
     weight: Float[Tensor, "out in"],
     level: KeptShare | RankShare,
     directions: Callable[[], tuple[Float[Tensor, "out k"], Float[Tensor, " k"]]],
+    multiple: int = 1,
 ) -> LowRank | Dense:
     """Keep the first of the orthonormal output `directions` (with their sizes, largest first): W′ = U_r U_rᵀ W.
 
-    The factors are U√S and √S⁻¹ Uᵀ W. A level that keeps everything leaves the matrix dense.
+    The factors are U√S and √S⁻¹ Uᵀ W. A level that keeps everything leaves the matrix dense. The rank is rounded down
+    to a multiple of `multiple`, unless it is smaller.
     """
     rank = rank_for(*weight.shape, level)
     if rank is None:
         return Dense(weight)
+    rank = rank // multiple * multiple or rank
     left, sizes = directions()
     basis = left[:, :rank]
     balance = torch.where(sizes[:rank] > 1e-7 * sizes[0], sizes[:rank], 1).sqrt()
     return LowRank((basis * balance).to(weight.dtype), (basis.T @ weight.double() / balance[:, None]).to(weight.dtype))
+
+
+def scaled_svd(
+    name: str,
+    weight: Float[Tensor, "out in"],
+    stats: Statistics,
+    level: KeptShare | RankShare,
+    scales: Callable[[], Float[Tensor, " in"]],
+    *key: object,
+) -> LowRank | Dense:
+    """Truncated SVD of W diag(s), with the scale taken off again: V_rᵀ diag(1/s) S is U_rᵀ W, so no s is divided by."""
+
+    def directions() -> tuple[Tensor, Tensor]:
+        return left_singular(weight.double() * scales())
+
+    return truncate(weight, level, lambda: stats.once((name, *key), directions))
 
 
 def left_singular(matrix: Float[Tensor, "m n"]) -> tuple[Float[Tensor, "m k"], Float[Tensor, " k"]]:
