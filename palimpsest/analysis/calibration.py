@@ -75,21 +75,21 @@ def calibrated(grid: Grid) -> dict[Cell, Calibrated]:
 def leakage(on_a: pandas.Series, on_b: pandas.Series, people: pandas.Series) -> intervals.Estimate:
     """Own half minus other half. `on_a`, `on_b`: right answers under calibration on each half; `people`: whose question
     it is; all by question."""
-    own = np.where(people.map(half) == HALVES[0], on_a - on_b, on_b - on_a)
-    return _mean_of_halves(pandas.Series(own, people.index), people)
+    side = people.map(half).map({HALVES[0]: 1, HALVES[1]: -1})
+    return _mean_of_halves((on_a - on_b) * side, people)
 
 
 def content(
     on_a: pandas.Series, on_b: pandas.Series, other: pandas.Series, people: pandas.Series
 ) -> intervals.Estimate:
     """Calibration on the other half minus calibration on `other`, by question as in `leakage`."""
-    unseen = np.where(people.map(half) == HALVES[0], on_b, on_a)
-    return _mean_of_halves(pandas.Series(unseen, people.index) - other, people)
+    unseen = on_b.where(people.map(half) == HALVES[0], on_a)
+    return _mean_of_halves(unseen - other, people)
 
 
 def _mean_of_halves(change: pandas.Series, people: pandas.Series) -> intervals.Estimate:
     """The mean of both halves' means, so that neither counts more for having more people."""
-    halves = people.map(half)
+    change, halves = change.reindex(people.index), people.map(half)
     sums = [intervals.cluster_sums(change[halves == name], people[halves == name]) for name in HALVES]
     return intervals.bootstrap(
         lambda a, na, b, nb: (a.sum(-1) / na.sum(-1) + b.sum(-1) / nb.sum(-1)) / 2, sums, n=len(change)
@@ -99,8 +99,9 @@ def _mean_of_halves(change: pandas.Series, people: pandas.Series) -> intervals.E
 def contrasts(answers: pandas.DataFrame, cells: Mapping[Cell, Calibrated]) -> pandas.DataFrame:
     """Rows of metrics for every task that asks about people, over the facts that training texts say (subset "shown").
 
-    `calibration_leakage` stands at the cells of both halves, `calibration_content` at the cells of every other
-    calibration, with the same value for each seed. Halves belong together if method, options, level, samples and length
+    `seed_mean` is the share of right answers, the mean over the seeds of the samples. `calibration_leakage` stands at
+    the cells of both halves, `calibration_content` at those of every other calibration. Each has the same value for
+    every seed. Halves belong together if method, options, level, samples and length
     are equal; a calibration of another size is compared with the study's first such pair.
     """
     plain = answers[(answers["recovery"] == "none") & answers["correct"].notna() & (answers["subset"] != "never_shown")]
@@ -111,7 +112,7 @@ def contrasts(answers: pandas.DataFrame, cells: Mapping[Cell, Calibrated]) -> pa
             continue
         people = asked.drop_duplicates("question").set_index("question")["person"].sort_index()
         mean = asked.groupby(["model", "label", "level", "question"])["correct"].mean()
-        right = {key: found.droplevel([0, 1, 2]) for key, found in mean.groupby(level=[0, 1, 2])}
+        right = {key: found.droplevel([0, 1, 2]).reindex(people.index) for key, found in mean.groupby(level=[0, 1, 2])}
         seeds = asked.groupby(["model", "label", "level"])["seed"].unique()
         for metric, label, estimate in _contrasts(labels, right, people):
             key = (label.model, label.label, label.level)
@@ -127,6 +128,8 @@ def _contrasts(labels: list[Calibrated], right: Mapping[tuple, pandas.Series], p
     def answered(label: Calibrated) -> pandas.Series:
         return right[label.model, label.label, label.level]
 
+    for label in labels:
+        yield "seed_mean", label, intervals.mean(answered(label), people)
     for recipe in dict.fromkeys(label.recipe for label in labels):
         alike = [label for label in labels if label.recipe == recipe]
         pairs = _pairs(alike)

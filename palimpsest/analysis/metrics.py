@@ -13,6 +13,7 @@ Of tasks about the facts of the world:
     known_share                          displaced.py; subsets "pool R", "pool V", "pool U"
     damage, returned_unseen, relearned   displaced.py; on "pool U", "pool U" and "pool R"
 Of calibrations (calibration.py):
+    seed_mean                            share of right answers, mean over the seeds of the samples, on "shown"
     calibration_leakage                  at cells calibrated on half of the people: own half minus other half
     calibration_content                  at the others: what calibration on the other half keeps more than theirs
     calibration_tokens                   no task; the subset is the name of the calibration

@@ -121,6 +121,13 @@ class Tables:
         return sorted(found, key=place)
 
     @cached_property
+    def calibrations(self) -> dict[Cell, str]:
+        """The cells that were calibrated on a text, with the name of their calibration."""
+        rows = self.metrics[self.metrics["metric"] == "calibration_tokens"]
+        names = {Cell(*row): name for *row, name in rows[[*CELL, "subset"]].itertuples(index=False, name=None)}
+        return {cell: names[cell] for cell in self.cells if cell in names}
+
+    @cached_property
     def labels(self) -> dict[str, str]:
         """label -> method; known methods in the order of the palette, then the others by name."""
         pairs = self.metrics[["label", "method"]].drop_duplicates().itertuples(index=False, name=None)
@@ -182,6 +189,12 @@ class Tables:
             "metrics.parquet",
             quantity.may_lack_verdict,
         )
+
+    def where_it_stands(self, quantity: Quantity) -> dict[Cell, Number]:
+        """A quantity that only some cells have by its nature, of those cells."""
+        rows = self.metrics[self._rows(quantity) & (self.metrics["recovery"] == "none")]
+        there = {Cell(*row) for row in rows[CELL].itertuples(index=False, name=None)}
+        return self.numbers(quantity, [cell for cell in self.cells if cell in there])
 
     def measured(self, metric: str, cells: Iterable[Cell] | None = None, recovery: str = "none") -> dict[Cell, Number]:
         """A measurement of every cell, e.g. `bytes_total`."""

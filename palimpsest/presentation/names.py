@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palimpsest.grid import Cell, Grid
+from palimpsest.halves import HALVES
 from palimpsest.provenance import PalimpsestError, digest_bytes
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
     "knowledge_vs_perplexity": (("metrics.parquet",), "Knowledge against perplexity"),
     "knowledge_bits": (("metrics.parquet", "measurements.parquet"), "What was lost"),
     "flips": (("metrics.parquet",), "What was lost"),
+    "calibration": (("metrics.parquet",), "Which calibration keeps knowledge"),
+    "models": (("metrics.parquet",), "The same cells on different models"),
     "recovery": (("metrics.parquet",), "What came back"),
     "probes": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
     "language": (("metrics.parquet", "measurements.parquet"), "What was lost"),
@@ -26,24 +31,33 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
 TABLES: dict[str, tuple[str, ...]] = {
     "cells": ("metrics.parquet", "measurements.parquet"),
     "flips": ("metrics.parquet",),
+    "calibration": ("metrics.parquet",),
     "recovery": ("metrics.parquet", "measurements.parquet"),
     "claims": ("claims.json",),
     "time": (),
 }
 
 
+MOST_LABELS, MOST_OF_A_METHOD = 30, 4  # that colours, markers and lines can tell apart
+MOST_CELLS = 48  # of a figure with a row a cell
+
+
 def figure_names(study: Study) -> list[str]:
     """The figures that a study has data for, in the order of the report."""
     tasks, compressed = set(study.tasks), _compressed(study)
     judged = tasks - {task for task in tasks if task.startswith("perplexity")}
+    cells = [cell for cell in Grid(study).cells() if not cell.is_dense]
+    few = told_apart(cells)
     wanted = {
-        "accuracy": compressed and "closed_book" in tasks,
-        "knowledge_vs_perplexity": compressed and {"closed_book", "perplexity"} <= tasks,
-        "knowledge_bits": "closed_book_mc" in tasks,
-        "flips": compressed and bool(judged),
+        "accuracy": compressed and few and "closed_book" in tasks,
+        "knowledge_vs_perplexity": compressed and few and {"closed_book", "perplexity"} <= tasks,
+        "knowledge_bits": few and "closed_book_mc" in tasks,
+        "flips": compressed and len(cells) <= MOST_CELLS and bool(judged),
+        "calibration": "closed_book" in tasks and bool(_sweeps(study)),
+        "models": "closed_book" in tasks and 0 < len(shared_cells(cells)) <= MOST_CELLS,
         "recovery": "closed_book" in tasks and bool(study.recovery),
-        "probes": bool(study.probes),
-        "language": compressed and "closed_book" not in tasks,
+        "probes": few and bool(study.probes),
+        "language": compressed and few and "closed_book" not in tasks,
         "time": True,
     }
     return [name for name in FIGURES if wanted[name]]
@@ -52,14 +66,52 @@ def figure_names(study: Study) -> list[str]:
 def table_names(study: Study) -> list[str]:
     """The tables that a study has data for."""
     judged = [task for task in study.tasks if not task.startswith("perplexity")]
+    halves = {f"biographies_{name}" for name in HALVES}
     wanted = {
         "cells": True,
         "flips": _compressed(study) and bool(judged),
+        "calibration": "closed_book" in study.tasks
+        and any(halves <= {study.calibration[name].text for name in names} for names in _sweeps(study).values()),
         "recovery": "closed_book" in study.tasks and bool(study.recovery),
         "claims": True,
         "time": True,
     }
     return [name for name in TABLES if wanted[name]]
+
+
+def told_apart(cells: Iterable[Cell]) -> bool:
+    """Whether a figure with a look for each label of these cells can be read."""
+    of_method: dict[str, set[str]] = {}
+    for cell in cells:
+        of_method.setdefault(cell.method, set()).add(cell.label)
+    counts = [len(labels) for labels in of_method.values()]
+    return sum(counts) <= MOST_LABELS and max(counts, default=0) <= MOST_OF_A_METHOD
+
+
+def base_label(label: str, calibration: str) -> str:
+    """`wanda` of the label `wanda-prose` that a list of calibrations made; another label as it is."""
+    return label.removesuffix(f"-{calibration}")
+
+
+def sweeps(calibrations: Mapping[Cell, str]) -> dict[str, list[str]]:
+    """Label without calibration -> the calibrations that it was swept over, of cells and their calibrations."""
+    found: dict[str, dict[str, None]] = {}
+    for cell, name in calibrations.items():
+        found.setdefault(base_label(cell.label, name), {})[name] = None
+    return {label: list(names) for label, names in found.items() if len(names) > 1}
+
+
+def shared_cells(cells: Iterable[Cell]) -> dict[tuple[str, str, int], list[Cell]]:
+    """(label, level, seed) -> its cells, where it was done to several models."""
+    found: dict[tuple[str, str, int], list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((cell.label, cell.level, cell.seed), []).append(cell)
+    return {key: same for key, same in found.items() if len(same) > 1}
+
+
+def _sweeps(study: Study) -> dict[str, list[str]]:
+    grid = Grid(study)
+    return sweeps({cell: found[0] for cell in grid.cells() if (found := grid.calibration(cell))})
 
 
 def _compressed(study: Study) -> bool:

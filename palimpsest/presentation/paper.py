@@ -51,7 +51,7 @@ def write(folder: str | Path, output: str | Path) -> None:
         abstract=[escape(report.unbroken(sentence)) for sentence in summary.headline(study)],
         citations=", ".join(references.cited(method) for method in methods),
         tasks=escape(
-            ", ".join(dict.fromkeys(quantities.title_of(task) for task in sorted(set(study.metrics["task"]))))
+            ", ".join(dict.fromkeys(quantities.title_of(task) for task in sorted(set(study.metrics["task"]) - {""})))
         ),
         sections=[_section(section, study) for section in sections],
         versions=escape(", ".join(f"{name} {version}" for name, version in provenance_notes.versions())),

@@ -22,6 +22,9 @@ POOLS = {
 DAMAGE = Quantity("damage", "closed_book", "damage", subset="pool U")
 RETURNED = Quantity("returned unseen", "closed_book", "returned_unseen", subset="pool U", may_lack_verdict=True)
 RELEARNED = Quantity("re-learned", "closed_book", "relearned", subset="pool R", may_lack_verdict=True)
+SEED_MEAN = Quantity("closed book, mean over seeds", "closed_book", "seed_mean", subset="shown")
+LEAKAGE = Quantity("own half over other half", "closed_book", "calibration_leakage", subset="shown")
+CONTENT = Quantity("other half over this text", "closed_book", "calibration_content", subset="shown")
 
 KINDS = {"prose": "prose without facts", "passages": "passages about invented people", "biographies": "biographies"}
 PROPER = {"blimp": "BLiMP", "tinystories": "TinyStories", "wikitext2": "WikiText-2"}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from palimpsest.grid import Cell
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Number, Tables
-from palimpsest.presentation.level_names import family, level_title
+from palimpsest.presentation.level_names import family, level_title, severity
+from palimpsest.presentation.names import base_label, sweeps
 
 PERPLEXITY, POINTS = 0.05, 0.05  # "perplexity within 5 %, at least 5 points lost"
+MOST_LISTED = 10  # in a sentence; an even number
 
 
 def percent(number: Number, decimals: int = 1) -> str:
@@ -21,6 +25,16 @@ def named(tables: Tables, cell: Cell, recovery: str = "none") -> str:
     words = f"{cell.model} {words}" if len(tables.models) > 1 or cell.is_dense else words
     words += f" s{cell.seed}" if cell.seed else ""
     return f"{words} + {recovery}" if recovery != "none" else words
+
+
+def few(items: Iterable[str]) -> str:
+    """A list in words; of a long one the first and the last."""
+    listed = list(items)
+    if len(listed) > MOST_LISTED:
+        middle = len(listed) - MOST_LISTED
+        half = MOST_LISTED // 2
+        listed = [*listed[:half], f"… {middle} more …", *listed[-half:]]
+    return ", ".join(listed)
 
 
 def lost(tables: Tables) -> list[str]:
@@ -38,7 +52,8 @@ def lost(tables: Tables) -> list[str]:
             at = sorted(
                 (cell for cell in cells if cell.level == hardest), key=lambda cell: (-numbers[cell].value, cell.label)
             )
-            results = ", ".join(f"{cell.label} {percent(numbers[cell])}" for cell in at)
+            several = any(cell.seed for cell in at)
+            results = few(f"{cell.label}{f' s{cell.seed}' * several} {percent(numbers[cell])}" for cell in at)
             sentences.append(f"{name[:1].upper()}{name[1:]} at {level_title(hardest)}: {results}.")
     return sentences
 
@@ -83,7 +98,7 @@ def hidden(tables: Tables) -> list[str]:
             each.append(f"{named(tables, cell)} ({growth} %, {points} points)")
         sentences.append(
             f"On {kind.title}, {len(found)} of {len(cells)} cells keep perplexity within 5 % and lose at least 5 "
-            f"points of closed-book accuracy{': ' + ', '.join(each) if each else ''}."
+            f"points of closed-book accuracy{': ' + few(each) if each else ''}."
         )
     return sentences
 
@@ -110,6 +125,46 @@ def came_back(tables: Tables) -> list[str]:
         sentences.append(
             f"{named(tables, cell)}: of what was lost about people that the text says nothing of, "
             f"back came {', '.join(parts)}."
+        )
+    return sentences
+
+
+def calibrated(tables: Tables) -> list[str]:
+    """At each method's harshest level the calibrations that kept most and least; then leakage and content."""
+    from palimpsest.presentation.tables.calibration import contrasts
+
+    swept = sweeps(tables.calibrations)
+    if not swept or not tables.has(quantities.SEED_MEAN):
+        return []
+    by_cell: dict[tuple[str, str, str], dict[str, Cell]] = {}
+    for cell, name in tables.calibrations.items():
+        if (base := base_label(cell.label, name)) in swept:
+            by_cell.setdefault((cell.model, base, cell.level), {}).setdefault(name, cell)
+    kept = tables.where_it_stands(quantities.SEED_MEAN)
+    hardest = {(model, base): level for model, base, level in sorted(by_cell, key=lambda key: severity(key[2]))}
+    sentences = []
+    for (model, base), level in hardest.items():
+        found = sorted(by_cell[model, base, level].items(), key=lambda pair: -kept[pair[1]].value)
+        (best, first), (worst, last) = found[0], found[-1]
+        sentences.append(
+            f"{f'{model} ' * (len(tables.models) > 1)}{base} {level_title(level)} keeps most closed-book knowledge "
+            f"calibrated on {best}, {percent(kept[first])}, and least on {worst}, {percent(kept[last])}."
+        )
+    found = contrasts(tables)
+    if found:
+        clear = [number for number, _ in found.values() if number.low > 0 or number.high < 0]
+        values = sorted(100 * number.value for number, _ in found.values())
+        sentences.append(
+            f"Leakage: calibration on biographies is worth {_signed(values[0])} to {_signed(values[-1])} points more "
+            f"to the people whom they speak of than to the others; the interval leaves zero out in {len(clear)} of "
+            f"{len(found)} methods and levels."
+        )
+    for other in dict.fromkeys(name for _, content in found.values() for name in content):
+        numbers = [content[other] for _, content in found.values() if other in content]
+        more, less = sum(number.low > 0 for number in numbers), sum(number.high < 0 for number in numbers)
+        sentences.append(
+            f"Content: biographies of other people keep more than {other} in {more} of {len(numbers)} methods and "
+            f"levels, less in {less} (intervals without zero)."
         )
     return sentences
 

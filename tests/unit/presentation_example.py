@@ -174,6 +174,50 @@ def stories() -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=columns)
 
 
+CALIBRATIONS = {"random": -0.06, "prose": -0.03, "passages": 0.0, "half-a": 0.02, "half-b": 0.02, "biographies": 0.03,
+                "knowledge": 0.035, "questions": 0.01}  # fmt: skip
+
+
+def swept() -> pandas.DataFrame:
+    """Metrics of a study that calibrates on one text or another, with three samples of each, and has two models."""
+    rows = []
+
+    def add(variant, metric, value, half=0.02, task="closed_book", subset="shown", n=600):
+        scoring = "generated" if task else ""
+        rows.append([*variant, task, subset, scoring, "", metric, value, value - half, value + half, n])
+
+    for model, worse in (("atlas", 0.0), ("atlas-outlier", 0.04)):
+        add((model, "dense", "dense", "full", 0, "none"), "exact_match", 0.97)
+        for level, damage in (("4", 0.01), ("3", 0.1)):
+            add((model, "rtn", "rtn", level, 0, "none"), "exact_match", 0.95 - damage - 4 * worse)
+        for method, levels in (("wanda", {"0.5": 0.05, "0.6": 0.3}), ("gptq", {"3": 0.1})):
+            if method == "wanda" and model != "atlas":
+                continue
+            for (level, damage), (name, better), seed in itertools.product(
+                levels.items(), CALIBRATIONS.items(), range(3)
+            ):
+                variant = (model, f"{method}-{name}", method, level, seed, "none")
+                mean = 0.95 - damage + better - worse
+                add(variant, "exact_match", mean + 0.01 * (seed - 1))
+                add(variant, "seed_mean", mean)
+                add(variant, "calibration_tokens", 4400.0, float("nan"), "", name)
+                half = name.startswith("half")
+                add(variant, f"calibration_{'leakage' if half else 'content'}", 0.03 if half else 0.02 - better, 0.015)
+    columns = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
+    return pandas.DataFrame(rows, columns=columns)
+
+
+def write_swept(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    swept().to_parquet(folder / "metrics.parquet")
+    cells = swept()[VARIANT].drop_duplicates()
+    sizes = [
+        cells.assign(metric=metric, value=value) for metric, value in (("bits_per_weight", 9), ("bytes_total", 1e6))
+    ]
+    pandas.concat(sizes).to_parquet(folder / "measurements.parquet")
+    return folder
+
+
 def claims() -> list[dict]:
     nothing = {"effect": None, "low": None, "high": None, "threshold": None, "where": "", "would_decide": ""}
     shared = {"paper": "A paper, arXiv:0000.00000", "metric": "closed_book exact_match", "test": "keeps_more", "n": 600}

@@ -46,6 +46,8 @@ def test_leakage_is_half_the_difference_of_the_differences_against_the_dense_mod
     found = calibration.leakage(on_a, on_b, OF)
     assert found.value == pytest.approx((difference_of_a - difference_of_b) / 2)
     assert found.n == len(QUESTIONS)
+    mixed = calibration.leakage(on_a.sample(frac=1, random_state=0), on_b.sample(frac=1, random_state=1), OF)
+    assert mixed == found, "answers are matched by question, not by place"
 
 
 @pytest.mark.parametrize("own", [0.0, 0.2])
@@ -134,6 +136,10 @@ def test_contrasts_stand_at_the_cells_that_they_are_made_of(grid):
     assert set(content.index.get_level_values("label")) == {"wanda-generic", "wanda-short"}
     assert (content["low"] < 0).all() and (content["high"] > 0).all()
     assert set(table["n"]) == {4 * len(PEOPLE)}, "facts never shown do not count"
+    mean = table[table["metric"] == "seed_mean"]
+    plain = answers[(answers["recovery"] == "none") & (answers["subset"] != "never_shown")]
+    expected = plain[(plain["label"] == "gptq-act") & (plain["level"] == "3")]["correct"].mean()
+    assert mean.loc[("gptq-act", "3", 1), "value"] == pytest.approx(expected) and len(mean) == len(cells)
 
 
 def test_content_is_measured_against_the_halves_of_the_same_size_where_there_are_such(grid):

@@ -6,7 +6,6 @@ import itertools
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import presentation_example as example
 import pytest
@@ -16,6 +15,11 @@ from palimpsest.presentation import available, figures, names, style, summary
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.level_names import level_title, severity
 from palimpsest.provenance import PalimpsestError
+from palimpsest.settings import ATLAS, Study
+
+RECOVERED = {
+    "lora": {"method": "lora", "training": {"text": "recovery_R"}, "cells": ["atlas/magnitude/0.6"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,11 @@ def stories(tmp_path_factory):
     example.stories().to_parquet(folder / "metrics.parquet")
     example.measurements().query("model == 'nobody'").to_parquet(folder / "measurements.parquet")
     return Tables(folder)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    return Tables(example.write_swept(tmp_path_factory.mktemp("results") / "swept"))
 
 
 def words(figure):
@@ -50,9 +59,9 @@ def words(figure):
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
 @pytest.mark.parametrize("name", [name for name in names.FIGURES if name != "language"])
-def test_no_word_covers_another_or_leaves_the_figure(study, name, width):
+def test_no_word_covers_another_or_leaves_the_figure(study, swept, name, width):
     with style.context():
-        figure = figures.draw(name, study, width)
+        figure = figures.draw(name, swept if name in ("calibration", "models") else study, width)
         everything = words(figure)
         page = figure.bbox
     assert len(everything) > 5
@@ -143,14 +152,16 @@ def test_a_study_without_a_world_has_the_figures_that_apply(stories):
 
 
 def study_settings(**changes):
-    settings = {
+    return Study.model_validate({
+        "name": "test",
+        "world": {},
+        "models": {"atlas": {"source": "world", "architecture": ATLAS}},
+        "calibration": {name: {"text": name} for name in ("generic", "biographies_half_a", "biographies_half_b")},
+        "compression": {"rtn": {"levels": ["4"]}},
+        "recovery": {"lora": {"method": "lora", "training": {"text": "recovery_R"}, "cells": ["atlas/rtn/4"]}},
         "tasks": ["closed_book", "closed_book_mc", "perplexity"],
-        "recovery": {"lora": 1},
         "probes": ["attribute_value"],
-        "compression": {"rtn": 1},
-        "models": {"atlas": SimpleNamespace(compress=True)},
-    }
-    return SimpleNamespace(**settings | changes)
+    } | changes)  # fmt: skip
 
 
 def test_names_follow_from_the_study():
@@ -159,6 +170,36 @@ def test_names_follow_from_the_study():
     without = study_settings(tasks=["blimp", "perplexity_wikitext2"], recovery={}, probes=[])
     assert names.figure_names(without) == ["flips", "language", "time"]
     assert names.table_names(without) == ["cells", "flips", "claims", "time"]
+
+
+def test_a_sweep_over_calibrations_and_a_second_model_have_figures_of_their_own():
+    def wanda(*texts):
+        return study_settings(compression={"wanda": {"levels": ["0.5"], "calibration": list(texts)}}, recovery={})
+
+    assert "calibration" not in names.figure_names(wanda("generic"))
+    swept = wanda("generic", "biographies_half_a")
+    assert "calibration" in names.figure_names(swept) and "calibration" not in names.table_names(swept)
+    assert "calibration" in names.table_names(wanda("biographies_half_b", "biographies_half_a"))
+    atlas = {"source": "world", "architecture": ATLAS}
+    two = study_settings(models={"atlas": atlas, "outlier": {"source": "outliers", "of": "atlas"}})
+    assert "models" in names.figure_names(two)
+
+
+def test_a_study_with_more_cells_than_a_figure_can_hold_has_them_in_its_tables():
+    levels = [f"{bits}g{group}" for bits in range(2, 9) for group in (16, 32, 64, 96, 128, 192, 256)]
+    many = study_settings(compression={"rtn": {"levels": levels}}, recovery={})
+    assert len(levels) == names.MOST_CELLS + 1
+    assert "flips" not in names.figure_names(many) and "flips" in names.table_names(many)
+    assert "accuracy" in names.figure_names(many)
+    labels = {f"rtn{number}": {"method": "rtn", "levels": ["4"]} for number in range(names.MOST_OF_A_METHOD + 1)}
+    assert "accuracy" not in names.figure_names(study_settings(compression=labels, recovery={}))
+
+
+def test_figures_of_the_tables_are_those_of_the_study(study, swept):
+    grid = {label: {"levels": list(levels)} for label, levels in example.GRID.items()}
+    assert available.figures(study) == names.figure_names(study_settings(compression=grid, recovery=RECOVERED))
+    assert available.figures(swept) == ["calibration", "models"]
+    assert available.tables_of(swept) == ["cells", "calibration"]
 
 
 def test_names_cost_no_heavy_import():

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import presentation_example as example
 import pytest
 
-from palimpsest.presentation import figures, paper, report, style
+from palimpsest.presentation import figures, paper, report, style, summary
 from palimpsest.presentation.data import Tables
 from palimpsest.provenance import PalimpsestError
 
@@ -121,6 +121,25 @@ def test_a_study_without_a_world_leaves_out_the_questions_it_cannot_answer(tmp_p
     assert [heading[:8] for heading in headings] == ["What was", "How was "]
     paper.write(folder, folder / "paper.tex")
     assert "figures/language.pdf" in (folder / "paper.tex").read_text()
+
+
+def test_a_sweep_over_calibrations_is_a_question_of_the_report(tmp_path):
+    folder = example.write_swept(tmp_path / "swept")
+    report.build(folder, folder / "report.html")
+    text = (folder / "report.html").read_text()
+    assert [heading[:8] for heading in read(text).headings] == ["What was", "Which ca", "What do ", "How was "]
+    assert "wanda 60\u00a0% keeps most closed-book knowledge calibrated on knowledge, 68.5\u00a0% [66.5, 70.5]" in text
+    assert "least on random, 59.0\u00a0% [57.0, 61.0]" in text
+    assert "worth +3.0 to +3.0 points more to the people whom they speak of" in text
+    assert "leaves zero out in 4 of 4 methods and levels" in text
+    assert "biographies of other people keep more than random in 4 of 4 methods and levels, less in 0" in text
+    paper.write(folder, folder / "paper.tex")
+    assert "figures/calibration.pdf" in (folder / "paper.tex").read_text()
+
+
+def test_a_long_list_names_its_ends_and_says_how_many_are_between():
+    assert summary.few(map(str, range(10))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert summary.few(map(str, range(13))) == "0, 1, 2, 3, 4, … 3 more …, 8, 9, 10, 11, 12"
 
 
 def test_the_paper_cites_its_methods_and_has_every_figure(folder):

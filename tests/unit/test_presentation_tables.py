@@ -103,3 +103,18 @@ def test_seeds_have_a_column_only_where_there_are_several(tmp_path):
         table.loc[table["label"] == "wanda", "seed"] = 1
         table.to_parquet(folder / f"{name}.parquet")
     assert {row["seed"] for row in read(tables.make("cells", Tables(folder)))} == {"0", "1"}
+
+
+def test_content_and_leakage_stand_in_one_row_a_method_and_level(tmp_path):
+    table = tables.make("calibration", Tables(example.write_swept(tmp_path / "swept")))
+    rows = read(table)
+    assert [(row["model"], row["label"], row["level"]) for row in rows] == [
+        *(("atlas", label, level) for label, level in (("wanda", "0.5"), ("wanda", "0.6"), ("gptq", "3"))),
+        ("atlas-outlier", "gptq", "3"),
+    ]
+    assert float(rows[0]["leakage"]) == pytest.approx(0.03)
+    others = [name for name in example.CALIBRATIONS if not name.startswith("half")]
+    assert {key for key in rows[0] if key.startswith("over_") and not key.endswith(("_low", "_high"))} == {
+        f"over_{name}" for name in others
+    }
+    assert float(rows[0]["over_random"]) == pytest.approx(0.08) and float(rows[0]["over_random_low"]) < 0.08
