@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -84,6 +85,26 @@ def test_a_cell_is_exported_by_its_path(finished):
     shutil.rmtree(finished.folder / "results" / "tiny" / "exports")
     shutil.rmtree(finished.folder / "results" / "tiny" / "times" / "export")
     shutil.rmtree(finished.folder / "results" / "tiny" / "logs" / "export")
+
+
+def test_cells_are_calibrated_on_what_the_study_names_and_models_are_derived(checkout):
+    study = yaml.safe_load((checkout.folder / "studies" / "tiny.yaml").read_text()) | {"name": "swept", "recovery": {}}
+    del study["models"]["atlas-small"]
+    study["models"]["atlas-outlier"] = {"source": "outliers", "of": "atlas", "channels": 2}
+    texts = {"random": "random", "half-a": "biographies_half_a", "questions": {"task": "closed_book"}}
+    study["calibration"] = {name: {"text": text, "samples": 8, "length": 32} for name, text in texts.items()}
+    study["compression"] = {"wanda": {"levels": ["0.5"], "calibration": list(texts)}}
+    (checkout.folder / "mine.yaml").write_text(yaml.safe_dump(study))
+    cells = {name: f"results/swept/cells/atlas-outlier/wanda-{name}/0.5/s0" for name in texts}
+    done = checkout.run(*(f"{cell}/digests.json" for cell in cells.values()), "--configfile", "mine.yaml")
+    assert done.returncode == 0, done.stdout[-8000:]
+    said = {name: json.loads((checkout.folder / cell / "compression.json").read_text()) for name, cell in cells.items()}
+    assert {name: record["calibration"]["text"] for name, record in said.items()} == {
+        "random": "none", "half-a": "biographies_half_a.txt", "questions": "task closed_book",
+    }  # fmt: skip
+    assert {record["method"] for record in said.values()} == {"wanda"}
+    source = json.loads((checkout.folder / "results/swept/models/atlas-outlier/source.json").read_text())
+    assert source["of"] == "atlas" and len(source["channels"]) == 2
 
 
 def test_killed_study_ends_with_the_same_bytes_on_one_core(finished, tmp_path_factory):
