@@ -1,68 +1,102 @@
-"""Fisher information of the weights: how much the loss of a calibration row feels each of them.
-
-The one statistic that needs the model whole, with a gradient for each matrix that is compressed.
-"""
+"""Fisher information: how much the loss feels of a change of each weight, by the gradients of calibration rows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
 
 from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.provenance import PalimpsestError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+MASKED = 0.15  # of an encoder's tokens, as in its training
 
 
 def fisher_information(
     checkpoint: Checkpoint, rows: Integer[Tensor, "rows length"], lengths: Integer[Tensor, " rows"]
 ) -> dict[str, Float[Tensor, "out in"]]:
-    """Layer name -> E[(∂L/∂W)²], float32 (out, in): the empirical Fisher information (Hsu et al., arXiv:2207.00112).
+    """E[(∂L/∂W)²] of every matrix of the blocks, by its name; float32, the mean over the rows.
 
-    The mean over rows of the squared gradient of a row's loss. A decoder's loss is the mean cross-entropy of the next
-    token; that of an encoder with a masked-LM head the mean cross-entropy of the tokens themselves, none masked.
-    Raises PalimpsestError for an encoder without such a head: it has no loss.
+    L is the loss of one row, a mean over its tokens; padding has no part in it. It depends on what the checkpoint is:
+    a decoder: cross-entropy of the next token;
+    an encoder with a masked-LM head: cross-entropy of 15 % of its tokens, at least one, each replaced by the mask
+        token; they are drawn by a seed of their own, so that the same rows always have the same loss;
+    an encoder with a classifier: cross-entropy of the class that it finds likeliest: a calibration has no labels;
+    an encoder without a head: ½‖h‖², h its last hidden states, as compress_weight takes ½‖Wx‖² for one matrix.
+    A row without a loss (one token has no next one) does not count. In memory is the whole model in float32, and a
+    gradient and a sum of each matrix. Raises PalimpsestError where no row has a loss, where the kind of head is not
+    known, and where gradients are not finite.
     """
-    model = _model(checkpoint)
-    causal, transposed = checkpoint.family.causal, checkpoint.family.transposed
-    names = [checkpoint.layer_name(n, layer) for n in range(checkpoint.blocks()) for layer in checkpoint.family.layers]
-    weights = {name: model.get_submodule(name).weight for name in names}
-    model.requires_grad_(False)
-    for weight in weights.values():
-        weight.requires_grad_(True)
-    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    counted = 0
+    from palimpsest.loading import load
+
+    model, tokenizer = load(checkpoint.folder)
+    model = model.float().requires_grad_(False)
+    names = [
+        checkpoint.layer_name(number, layer)
+        for number in range(checkpoint.blocks())
+        for layer in checkpoint.family.layers
+    ]
+    weights = [model.get_submodule(name).weight.requires_grad_() for name in names]
+    sums = [torch.zeros_like(weight) for weight in weights]
+    draws, count = torch.Generator().manual_seed(0), 0
     for row, length in zip(rows, lengths.tolist(), strict=True):
-        tokens = row[None, :length]
-        targets = tokens[0, 1:] if causal else tokens[0]
-        if not len(targets):
-            continue  # one token predicts nothing
-        logits = model(input_ids=tokens).logits[0]
-        loss = cross_entropy(logits[: len(targets)].float(), targets)
-        for name, gradient in zip(names, torch.autograd.grad(loss, list(weights.values())), strict=True):
-            sums[name] += gradient.square()
-        counted += 1
-    if not counted:
-        raise PalimpsestError(f"{checkpoint.folder}: the calibration has no row of two tokens, so there is no loss.")
-    return {name: (total.T if transposed else total).contiguous() / counted for name, total in sums.items()}
+        tokens = row[:length][None]
+        if checkpoint.family.causal:
+            loss = _next_token(model, tokens)
+        elif model.get_output_embeddings() is not None:
+            loss = _masked(model, tokens, tokenizer, draws)
+        else:
+            loss = _headed(model, tokens)
+        if loss is None:
+            continue
+        count += 1
+        for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
+            total.addcmul_(gradient, gradient)
+    if not count:
+        raise PalimpsestError(f"{checkpoint.folder}: no calibration row has a loss: use longer rows.")
+    for name, total in zip(names, sums, strict=True):
+        if not torch.isfinite(total).all():
+            raise PalimpsestError(f"{name}: the gradients of the calibration rows are NaN, infinite or overflowing.")
+    turned = [total.T.contiguous() if checkpoint.family.transposed else total for total in sums]
+    return {name: total.div_(count) for name, total in zip(names, turned, strict=True)}
 
 
-def _model(checkpoint: Checkpoint) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+def _next_token(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> Tensor | None:
+    if tokens.shape[1] < 2:
+        return None
+    return cross_entropy(model(input_ids=tokens, use_cache=False).logits[0, :-1], tokens[0, 1:])
 
-    name = (checkpoint.config.get("architectures") or [""])[0]
-    if not checkpoint.family.causal and not name.endswith("ForMaskedLM"):
+
+def _masked(
+    model: PreTrainedModel, tokens: Integer[Tensor, "1 length"], tokenizer: Any, draws: torch.Generator
+) -> Tensor | None:
+    if tokenizer.mask_token_id is None:
         raise PalimpsestError(
-            f"{checkpoint.folder}: {name or 'an encoder'} has no loss whose gradients could be taken: Fisher "
-            "information needs a decoder, or an encoder saved with its masked-LM head."
+            f"{model.name_or_path}: the tokenizer has no mask token, so the loss of a {type(model).__name__} is not "
+            "defined. Name it in tokenizer_config.json, or use a method that needs no Fisher information."
         )
-    kind = AutoModelForCausalLM if checkpoint.family.causal else AutoModelForMaskedLM
-    model = kind.from_pretrained(
-        checkpoint.folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-    )
-    return model.eval()
+    words = (~torch.isin(tokens[0], torch.tensor(tokenizer.all_special_ids))).nonzero().flatten()
+    if not len(words):
+        return None
+    hidden = words[torch.randperm(len(words), generator=draws)[: max(1, round(MASKED * len(words)))]]
+    shown = tokens.index_fill(1, hidden, tokenizer.mask_token_id)
+    answer = model(input_ids=shown)
+    logits = answer.logits if "logits" in answer else answer.prediction_logits
+    return cross_entropy(logits[0, hidden], tokens[0, hidden])
+
+
+def _headed(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> Tensor | None:
+    answer = model(input_ids=tokens)
+    if "logits" in answer:
+        logits = answer.logits.reshape(-1, answer.logits.shape[-1])
+        return cross_entropy(logits, logits.argmax(-1))
+    if "last_hidden_state" not in answer:
+        raise PalimpsestError(
+            f"{model.name_or_path}: a {type(model).__name__} has no loss that is known here: use its encoder alone, "
+            "or a method that needs no Fisher information."
+        )
+    return answer.last_hidden_state.square().sum(-1).mean() / 2

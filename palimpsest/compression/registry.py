@@ -66,6 +66,7 @@ class Declaration:
     cost: str = ""
     notes: str = ""  # what the docstring says after its first line
     coupled: bool = False  # what it does to one matrix others must follow: it compresses whole blocks (structured.py)
+    allocation: str = ""  # the allocation that is part of it: without one, or another, it makes no cell
 
     @property
     def deterministic(self) -> bool:
@@ -95,6 +96,7 @@ def method(
     formula: str = "",
     cost: str = "",
     coupled: bool = False,
+    allocation: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register a function as the method `name`. `levels` and `summary` default to the family's and the docstring's."""
 
@@ -181,4 +183,5 @@ def _declaration(found: declarations.Found) -> Declaration:
         cost=given.get("cost", ""),
         notes=found.notes,
         coupled=given.get("coupled", False),
+        allocation=given.get("allocation", ""),
     )

@@ -24,6 +24,11 @@ LEVELS = {
     "smoothquant": ("w8a8",),
     "svd": ("k0.8", "k0.3"),
     "svd-llm": ("k0.8", "k0.3"),
+    "fwsvd": ("k0.8", "k0.3"),
+    "asvd": ("k0.8", "k0.3"),
+    "afm": ("k0.8", "k0.3"),
+    "bolaco": ("k0.8", "k0.3"),
+    "laser": ("r0.1", "k0.3"),
 }
 CASES = [(method, level) for method, some in LEVELS.items() for level in some]
 
@@ -153,7 +158,7 @@ def test_achieved_is_asked(layer, method, level):
         for columns in torch.arange(200).split(16 if "g" in level else 200):
             assert max(len(row.unique()) for row in compressed.matrix()[:, columns]) <= 2 ** int(level[0])
     else:
-        assert achieved["rank"] == int(float(level[1:]) * 40 * 200 / 240)
+        assert achieved["rank"] == int(float(level[1:]) * (40 * 200 / 240 if level[0] == "k" else 40))
         assert torch.linalg.matrix_rank(compress_weight(w, x, method, level).dense()) == achieved["rank"]
 
 
@@ -162,7 +167,7 @@ def test_sparsity_zero_changes_nothing(layer, method):
     assert torch.equal(compress_weight(*layer, method, "0.0").dense(), layer[0])
 
 
-@pytest.mark.parametrize("method", ["svd", "svd-llm"])
+@pytest.mark.parametrize("method", ["svd", "svd-llm", "fwsvd", "asvd", "afm", "bolaco", "laser"])
 def test_keeping_all_parameters_changes_nothing(layer, method):
     assert torch.equal(compress_weight(*layer, method, "k1.0").dense(), layer[0])
 

@@ -52,7 +52,7 @@ def test_methods_say_family_levels_and_needs():
 
 def test_methods_that_see_calibration_depend_on_the_seed():
     deterministic = {name for name, declaration in registry.declared().items() if declaration.deterministic}
-    assert deterministic == {"magnitude", "rtn", "hqq", "nf4", "svd"}
+    assert deterministic == {"magnitude", "rtn", "hqq", "nf4", "svd", "laser"}
 
 
 def test_compressed_inputs_are_the_default_of_the_methods_that_were_published_so():

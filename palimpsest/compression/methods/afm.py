@@ -1,4 +1,4 @@
-"""AFM and Bolaco: the features that a matrix makes are projected, not its weights."""
+"""Low rank from the covariance of the outputs: atomic feature mimicking, and Bolaco's estimate of the covariance."""
 
 from __future__ import annotations
 
@@ -8,43 +8,53 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palimpsest.compression.methods.lowrank import left_singular, truncate
-from palimpsest.compression.ranges import Count
+from palimpsest.compression.methods.lowrank import damped_gram, leading, projected
+from palimpsest.compression.ranges import Count, Positive
 from palimpsest.compression.registry import method
 from palimpsest.compression.statistics import Statistics
-from palimpsest.compression.weights import Dense, LowRank
-from palimpsest.levels import KeptShare, RankShare
+from palimpsest.compression.weights import CompressedWeight, Dense
+from palimpsest.levels import KeptShare, RankShare, rank_for
+
+Moments = Callable[[torch.dtype], Float[Tensor, "in in"]]
 
 
 @method(
     "afm",
     family="low rank",
     needs=("gram", "input_means"),
-    formula="Cov(Wx) = Q Λ Qᵀ, μ = E[Wx]; W′ = Q_r Q_rᵀ W, bias μ - Q_r Q_rᵀ μ",
-    cost="an eigendecomposition of W Cov(x) Wᵀ (out × out)",
+    formula="Cov(Wx) = Q Λ Qᵀ; W₁ = Q_rᵀ W, W₂ = Q_r; bias (I - Q_r Q_rᵀ) W E[x]",
+    cost="as svd-llm",
 )
 def afm(
-    weight: Float[Tensor, "out in"], stats: Statistics, level: KeptShare | RankShare, *, centred: bool = True
-) -> LowRank | Dense:
-    """Project a layer's answers on their principal components: atomic feature mimicking (Yu & Wu, AAAI 2023).
+    weight: Float[Tensor, "out in"],
+    stats: Statistics,
+    level: KeptShare | RankShare,
+    *,
+    centred: bool = True,
+    damping: Positive = 1e-6,
+) -> CompressedWeight:
+    """Keep the directions in which outputs vary most: atomic feature mimicking (Yu & Wu, AAAI 2023).
 
-    The mean answer goes through unchanged, by a bias. centred: without it the second moments take the place of the
-    covariance and there is no bias; then the factors span what svd-llm's do.
+    The mean of the outputs is kept by a bias, which stands beside the layer's own. centred: false takes E[yyᵀ] for the
+    covariance and has no bias, which is the optimum of svd-llm. `damping`, in units of the mean diagonal of E[xxᵀ],
+    only decides between directions that no input has.
     """
-    mean = stats.input_means.double() if centred else torch.zeros(stats.width, dtype=torch.float64)
+    if not centred:
+        return _mimic(weight, stats, level, ("afm", centred, damping), lambda dtype: damped_gram(stats, damping, dtype))
 
-    def moments() -> Float[Tensor, "in in"]:
-        return stats.gram.double() - torch.outer(mean, mean)
+    def covariance(dtype: torch.dtype) -> Tensor:
+        mean = stats.input_means.to(dtype)
+        return damped_gram(stats, damping, dtype).addr_(mean, mean, alpha=-1)
 
-    return _project(("afm", centred), weight, stats, level, moments, mean if centred else None)
+    return _mimic(weight, stats, level, ("afm", centred, damping), covariance, stats.input_means)
 
 
 @method(
     "bolaco",
     family="low rank",
     needs=("gram", "sample_means"),
-    formula="Σ_g n_g Cov_g(Wx) / n = Q Λ Qᵀ over groups g of rows; W′ = Q_r Q_rᵀ W, bias μ - Q_r Q_rᵀ μ",
-    cost="an eigendecomposition of W Cov(x) Wᵀ (out × out)",
+    formula="C = E[xxᵀ] - Σ_g (n_g / n) x̄_g x̄_gᵀ over groups g of rows; W C Wᵀ = Q Λ Qᵀ; then as afm",
+    cost="as svd-llm",
 )
 def bolaco(
     weight: Float[Tensor, "out in"],
@@ -53,50 +63,44 @@ def bolaco(
     *,
     rows_a_group: Count = 32,
     rank_multiple: Count = 1,
-) -> LowRank | Dense:
-    """AFM with the covariance pooled over groups of calibration rows (Ji et al., arXiv:2405.10616).
+    damping: Positive = 1e-6,
+) -> CompressedWeight:
+    """Keep the directions in which outputs vary within groups of texts: Bolaco (Ji et al., arXiv:2405.10616).
 
-    Each group's own mean is taken off before the groups' covariances are averaged. That groups are runs of
-    `rows_a_group` calibration rows is inferred from a file name of the authors. rank_multiple: ranks are rounded down
-    to multiples of it; the authors' code has 8, here the rank is what the level asks. Their search for the shares of
-    five kinds of matrix is the allocation `bayesian`.
+    As afm, but the covariance is the mean of those of groups of calibration rows, each about its own mean (pooled). A
+    group counts by its tokens: the plain mean where all have as many. Fewer rows than a group leave afm. rows_a_group:
+    that it is 32 is inferred from a file name of the published code. rank_multiple: the rank is rounded down to a
+    multiple of it, if there is one; the published code has 8, and then fewer parameters are kept than asked. The paper
+    also leaves values dense and searches a share for each kind of module: that is the allocation `bayesian`.
     """
-    means, counts = stats.sample_means
-    groups = torch.arange(len(counts)) // rows_a_group
-    tokens = torch.zeros(int(groups[-1]) + 1, dtype=torch.float64).index_add_(0, groups, counts)
-    sums = torch.zeros(len(tokens), stats.width, dtype=torch.float64).index_add_(0, groups, means * counts[:, None])
-    mean = sums.sum(0) / tokens.sum()
 
-    def moments() -> Float[Tensor, "in in"]:
-        return stats.gram.double() - (sums / tokens[:, None]).T @ sums / tokens.sum()
+    def pooled(dtype: torch.dtype) -> Tensor:
+        means, counts = stats.sample_means
+        gram = damped_gram(stats, damping, dtype)
+        for some, weights in zip(means.split(rows_a_group), counts.split(rows_a_group), strict=True):
+            mean = (weights @ some / weights.sum()).to(dtype)
+            gram.addr_(mean, mean, alpha=-(weights.sum() / counts.sum()).item())
+        return gram
 
-    return _project(("bolaco", rows_a_group), weight, stats, level, moments, mean, rank_multiple)
+    return _mimic(weight, stats, level, ("bolaco", rows_a_group, damping), pooled, stats.input_means, rank_multiple)
 
 
-def _project(
-    key: tuple,
+def _mimic(
     weight: Float[Tensor, "out in"],
     stats: Statistics,
     level: KeptShare | RankShare,
-    moments: Callable[[], Float[Tensor, "in in"]],
-    mean: Float[Tensor, " in"] | None,
-    multiple: int = 1,
-) -> LowRank | Dense:
-    """Keep the first principal directions of W x, whose inputs have these (central) second `moments`."""
-
-    def root() -> Float[Tensor, "in in"]:
-        sizes, vectors = torch.linalg.eigh(stats.shared(key, moments))
-        return vectors * sizes.clamp(min=0).sqrt()
-
-    def directions() -> tuple[Tensor, Tensor]:
-        w = weight.double()
-        if len(w) > stats.width:
-            return left_singular(w @ stats.shared((*key, "root"), root))
-        energies, left = torch.linalg.eigh(w @ stats.shared(key, moments) @ w.T)
-        return left.flip(1), energies.flip(0).clamp(min=0).sqrt()
-
-    compressed = truncate(weight, level, lambda: stats.once(key, directions), multiple)
-    if mean is None or isinstance(compressed, Dense):
+    key: tuple,
+    moments: Moments,
+    input_means: Float[Tensor, " in"] | None = None,
+    rank_multiple: int = 1,
+) -> CompressedWeight:
+    """Project to the leading eigenvectors of W M Wᵀ; where `input_means` are given, a bias keeps the mean output."""
+    rank = rank_for(*weight.shape, level)
+    if rank is None:
+        return Dense(weight)
+    rank = rank - rank % rank_multiple or rank
+    compressed = projected(weight, *leading(weight, stats, rank, key, lambda: (weight, moments)))
+    if input_means is None:
         return compressed
-    lost = weight.double() @ mean - compressed.matrix().double() @ mean
-    return compressed.beside(bias=lost.to(weight.dtype))
+    mean = input_means.to(weight.dtype)
+    return compressed.beside(bias=weight @ mean - compressed.left @ (compressed.right @ mean))

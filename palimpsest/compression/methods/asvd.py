@@ -1,12 +1,12 @@
-"""ASVD: truncated SVD where input channels weigh as much as they are active."""
+"""Low rank with weights that large inputs meet."""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor
 
-from palimpsest.compression.methods.lowrank import scaled_svd
-from palimpsest.compression.ranges import Positive
+from palimpsest.compression.methods.lowrank import scaled, truncate
+from palimpsest.compression.ranges import Share
 from palimpsest.compression.registry import method
 from palimpsest.compression.statistics import Statistics
 from palimpsest.compression.weights import Dense, LowRank
@@ -17,15 +17,20 @@ from palimpsest.levels import KeptShare, RankShare
     "asvd",
     family="low rank",
     needs=("input_magnitudes",),
-    formula="s_j = E[|x_j|]^α; W diag(s) = U S Vᵀ; W′ = U_r U_rᵀ W",
-    cost="an SVD",
+    formula="s_j = E[|x_j|]^α; W diag(s) = U S Vᵀ; W′ = U_r S_r V_rᵀ diag(s)⁻¹ = U_r U_rᵀ W",
+    cost="as svd; of the inputs only their mean magnitudes",
 )
 def asvd(
-    weight: Float[Tensor, "out in"], stats: Statistics, level: KeptShare | RankShare, *, alpha: Positive = 0.5
+    weight: Float[Tensor, "out in"], stats: Statistics, level: KeptShare | RankShare, *, alpha: Share = 0.5
 ) -> LowRank | Dense:
-    """Keep the singular values of the weights scaled by the inputs' magnitudes (Yuan et al., arXiv:2312.05821).
+    """Keep the largest singular values of W diag(s), s_j = E[|x_j|]^α (ASVD, Yuan et al., arXiv:2312.05821).
 
-    The SVD is exact (the authors' code uses a randomized one, which loses more). Their search for the rank of each
-    matrix is the allocation `sensitivity`.
+    The decomposition is exact; the authors' code has a randomized one, which loses more. The rank of each matrix is
+    that of its level: the paper's search is the allocation `sensitivity`. alpha: 0 is svd. A channel that is always
+    zero takes part in choosing directions only where the others leave it open.
     """
-    return scaled_svd("asvd", weight, stats, level, lambda: stats.input_magnitudes.double().pow(alpha), alpha)
+
+    def scales() -> Tensor:
+        return stats.input_magnitudes.double() ** alpha
+
+    return truncate(weight, stats, level, ("asvd", alpha), lambda: (scaled(weight, scales()), None))

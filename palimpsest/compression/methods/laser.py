@@ -1,11 +1,11 @@
-"""LASER: one matrix is replaced by an approximation of low rank."""
+"""LASER: one matrix of the model loses its smallest singular values."""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor
 
-from palimpsest.compression.methods.lowrank import svd
+from palimpsest.compression.methods.lowrank import truncate
 from palimpsest.compression.registry import method
 from palimpsest.compression.statistics import Statistics
 from palimpsest.compression.weights import Dense, LowRank
@@ -16,14 +16,14 @@ from palimpsest.levels import KeptShare, RankShare
     "laser",
     family="low rank",
     levels=("rank share", "kept share"),
-    formula="W = U S Vᵀ; W′ = U_r S_r V_rᵀ, r = ⌊ρ · min(out, in)⌋ at the level rρ",
-    cost="an eigendecomposition of the smaller of WWᵀ and WᵀW; the search is the allocation's",
+    allocation="laser",
+    formula="W = U S Vᵀ; W′ = U_r S_r V_rᵀ, r = ⌊ρ min(out, in)⌋",
+    cost="as svd; its allocation: a pass of the calibration through the model for each matrix and level",
 )
 def laser(weight: Float[Tensor, "out in"], stats: Statistics, level: RankShare | KeptShare) -> LowRank | Dense:
-    """Truncate the singular values of one matrix of the model (Sharma et al., arXiv:2312.13558).
+    """Keep a share ρ of the rank of one matrix, the one that the model misses least (Sharma et al., arXiv:2312.13558).
 
-    What the method does to a matrix is truncated SVD; the level r0.1 is the paper's ρ = 0.1. Which matrix it is, the
-    allocation `laser` finds: a label with `method: laser` and without an allocation truncates all of them. Where ρ is
-    so large that two factors have more parameters than the matrix, they still replace it, as rank is what is asked.
+    To a matrix it does what svd does. What makes it LASER is that all others are left as they are: which one it is, is
+    decided by an allocation, without which no cell is made: `laser`, which searches, or `only`, which is told.
     """
-    return svd(weight, stats, level)
+    return truncate(weight, stats, level, ("laser",), lambda: (weight, None))
