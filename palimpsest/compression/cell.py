@@ -52,6 +52,11 @@ def compress(
     allocations = allocations * len(asked) if len(allocations) == 1 else allocations
     parsed = [levels.parse(text) for text in asked]
     complete = {one.text: _check(method, one, options or {}, calibration_folder) for one in parsed}[parsed[0].text]
+    if method != DENSE and None in allocations and (part := registry.declaration(method).allocation):
+        raise PalimpsestError(
+            f"{method} is a choice of matrices as well: give it an allocation, e.g. "
+            f'"{method}: {{allocation: {part}, levels: [{parsed[0].text}]}}".'
+        )
     checkpoint = Checkpoint(model_folder)
     rows = lengths = calibration = None
     if method != DENSE and calibration_folder is not None:

@@ -71,11 +71,11 @@ class Walk:
         blocks = self.checkpoint.blocks()
         if all(progress.finished() == blocks for progress in self.progresses):
             return
+        runner = BlockRunner(self.checkpoint, rows, lengths)  # checks the rows, too
         if "fisher" in self.needs:
             from palimpsest.compression.fisher import fisher_information
 
             self.fisher = fisher_information(self.checkpoint, rows, lengths)
-        runner = BlockRunner(self.checkpoint, rows, lengths)
         for number in range(blocks):
             block = runner.load(number)
             if not self._unfinished(number):
