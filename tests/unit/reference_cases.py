@@ -1,4 +1,4 @@
-"""A synthetic layer with the features that make compression hard, on which the methods' published code was run.
+"""Synthetic layers with the features that make compression hard, on which the methods' published code was run.
 
 Inputs lie near a subspace whose directions have power-law variances; six channels are outliers; neighbouring tokens
 are correlated and differ in size. Weights have rows of different sizes, a low-rank part, and a heavy tail. The draws
@@ -19,6 +19,11 @@ RUN = 32  # tokens that hang together
 def c256() -> dict[str, Tensor]:
     """W (256, 256), calibration inputs X (4096, 256) and held-out inputs Xt (2048, 256)."""
     return layer(width=256, tokens=4096, seed=1)
+
+
+def c1024() -> dict[str, Tensor]:
+    """W (1024, 1024), calibration inputs X (8192, 1024) and held-out inputs Xt (2048, 1024)."""
+    return layer(width=1024, tokens=8192, seed=2)
 
 
 def layer(width: int, tokens: int, seed: int) -> dict[str, Tensor]:
