@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.compression import registry
+from palimpsest.compression.allocation import registry as allocation_registry
 from palimpsest.levels import LevelError, from_path, parse
 from palimpsest.provenance import PalimpsestError
 
@@ -30,6 +31,7 @@ WILDCARDS = {
     "seed": r"s[0-9]+",
     "recovery": r"[A-Za-z0-9][A-Za-z0-9._-]*",
     "calibration": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "allocation": r"[A-Za-z0-9][A-Za-z0-9._-]*",
     "task": r"[A-Za-z0-9][A-Za-z0-9._-]*",
 }
 
@@ -105,6 +107,7 @@ class Grid:
         self.study = study
         self.results = f"{root}/{study.name}"
         self.labels = study.labels
+        self.allocations = study.allocations
 
     def cells(self, model: str | None = None) -> list[Cell]:
         """All cells, or those of one model: its dense control, then label by label in the study's order."""
@@ -145,23 +148,65 @@ class Grid:
         name = self.labels[cell.label].calibration
         return name or next(iter(self.study.calibration)), cell.seed
 
+    def allocation(self, cell: Cell) -> tuple[str, int] | None:
+        """(name, seed) of the allocation that a cell uses; None where every matrix has the cell's level."""
+        name = None if cell.is_dense else self.labels[cell.label].allocation
+        if name is None or self.allocations[name].method == allocation_registry.UNIFORM:
+            return None
+        declaration = allocation_registry.declared()[self.allocations[name].method]
+        return name, 0 if declaration.deterministic else cell.seed
+
+    def allocation_calibration(self, name: str) -> str | None:
+        """The calibration that an allocation looks at, if any."""
+        entry = self.allocations[name]
+        if not allocation_registry.declared()[entry.method].calibrated:
+            return None
+        return entry.calibration or next(iter(self.study.calibration))
+
+    def allocation_settings(self, name: str, level: str) -> dict[str, Any]:
+        """Everything that, when it changes, must make an allocation again (calibration text apart)."""
+        entry = self.allocations[name]
+        declaration = allocation_registry.declared()[entry.method]
+        measure = allocation_registry.measure_for(parse(level), entry.measured_with) if declaration.measures else None
+        return {
+            "method": entry.method,
+            "version": declaration.version,
+            "options": dict(declaration.options) | entry.options,
+            "calibration": self.allocation_calibration(name),
+            "measured_with": measure,
+            "measured_with_version": measure and registry.declared()[measure].version,
+        }
+
     def calibrations(self) -> list[tuple[str, str, int]]:
-        """Every (model, calibration, seed) that some cell needs."""
-        needed = {(cell.model, *found): None for cell in self.cells() if (found := self.calibration(cell))}
+        """Every (model, calibration, seed) that some cell or its allocation needs."""
+        needed = {}
+        for cell in self.cells():
+            if found := self.calibration(cell):
+                needed[cell.model, *found] = None
+            if (allocated := self.allocation(cell)) and (name := self.allocation_calibration(allocated[0])):
+                needed[cell.model, name, allocated[1]] = None
         return list(needed)
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Everything that, when it changes, must compress the cell again (calibration text apart)."""
         if cell.is_dense:
-            return {"method": DENSE, "version": "1", "options": {}, "propagate": None, "calibration": None}
+            return {
+                "method": DENSE,
+                "version": "1",
+                "options": {},
+                "propagate": None,
+                "calibration": None,
+                "allocation": None,
+            }
         label, declaration = self.labels[cell.label], registry.declared()[cell.method]
-        calibration = self.calibration(cell)
+        calibration, allocation = self.calibration(cell), self.allocation(cell)
         return {
             "method": cell.method,
             "version": declaration.version,
             "options": dict(declaration.options) | label.options,
             "propagate": declaration.propagate if label.propagate is None else label.propagate,
             "calibration": calibration and calibration[0],
+            "allocation": allocation and self.allocation_settings(allocation[0], cell.level),
         }
 
     def recovery(self, variant: Variant) -> Recovery | None:
@@ -179,6 +224,9 @@ class Grid:
 
     def calibration_folder(self, model: str, calibration: str, seed: int) -> str:
         return f"{self.results}/calibration/{model}/{calibration}/s{seed}"
+
+    def allocation_folder(self, model: str, allocation: str, level: str, seed: int) -> str:
+        return f"{self.results}/allocations/{model}/{allocation}/{parse(level).path}/s{seed}"
 
     @cached_property
     def _cells(self) -> dict[str, Cell]:
@@ -203,9 +251,11 @@ class Grid:
         return {variant.id: variant for variant in found}
 
     def _seeds(self, method: str, compression: Compression) -> list[int]:
-        """A method that neither draws random numbers nor is calibrated on a random sample has one result: s0."""
-        declaration = registry.declared().get(method)
-        return [0] if declaration is None or declaration.deterministic else list(self.study.seeds)
+        """What neither draws random numbers nor is calibrated on a random sample has one result: s0."""
+        allocation = self.allocations.get(compression.allocation)
+        used = [registry.declared().get(method), allocation and allocation_registry.declared().get(allocation.method)]
+        random = any(declaration is not None and not declaration.deterministic for declaration in used)
+        return list(self.study.seeds) if random else [0]
 
 
 def _control(model: str) -> Cell:

@@ -92,7 +92,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-OURS = ("compression.json", "recovery.json", "source.json", "calibration.json", "world.json")
+OURS = ("compression.json", "recovery.json", "source.json", "calibration.json", "allocation.json", "world.json")
 
 
 def verify_folder(path: str | Path) -> str:

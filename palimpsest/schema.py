@@ -13,11 +13,12 @@ from pydantic import BaseModel
 from palimpsest import settings
 from palimpsest.checks.problems import show
 from palimpsest.checks.shapes import annotation, bare, example, is_model, literals, members
+from palimpsest.compression.allocation.manual import manual as allocations
 from palimpsest.compression.manual import manual
 from palimpsest.provenance import PalimpsestError, atomic_file
 
 ROOT = Path(__file__).parent.parent
-ENTRIES = {"models": "model", "calibration": "name", "compression": "label", "recovery": "name"}
+ENTRIES = {"models": "model", "calibration": "name", "allocation": "name", "compression": "label", "recovery": "name"}
 PREFACE = """# Every key of a study
 
 Generated from `palimpsest/settings.py` by `python -m palimpsest.settings --write`; do not edit. `config.yaml` is a
@@ -48,7 +49,12 @@ def files() -> dict[Path, str]:
     """What is generated from the models -> its text."""
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     docs = ROOT / "docs"
-    return {ROOT / "config.schema.json": schema, docs / "config.md": reference(), docs / "methods.md": manual()}
+    return {
+        ROOT / "config.schema.json": schema,
+        docs / "config.md": reference(),
+        docs / "methods.md": manual(),
+        docs / "allocations.md": allocations(),
+    }
 
 
 def main() -> None:

@@ -259,6 +259,31 @@ class Calibration(Settings):
     length: int = Field(64, ge=2, description="Tokens a row, at most.")
 
 
+class Allocation(Settings):
+    """How the level of a cell is shared out among its matrices."""
+
+    method: str | None = Field(
+        None,
+        description="Allocation; the name itself if left out: `only`, `owl`, `sensitivity`, `laser`, `error` or "
+        "`bayesian`.",
+        examples=["only"],
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Options of the allocation: `only` has `modules` and `blocks`, `owl` `outlier` and `spread`, …",
+        examples=[{"modules": ["q_proj", "k_proj"]}],
+    )
+    calibration: str | None = Field(
+        None, description="Calibration that it looks at; the first one if left out.", examples=["generic"]
+    )
+    measured_with: str | None = Field(
+        None,
+        description="Compression method by which it measures what matrices lose; by the kind of the level if left out: "
+        "`wanda`, `rtn` or `svd-llm`. Labels of other methods may use the allocation all the same.",
+        examples=["wanda"],
+    )
+
+
 class Compression(Settings):
     """A label: a method with its options and calibration, at some levels."""
 
@@ -294,6 +319,12 @@ class Compression(Settings):
         description="Whether a block is calibrated on the outputs of compressed (`true`) or of dense (`false`) blocks; "
         "the method's own choice if left out.",
         examples=[True],
+    )
+    allocation: str | None = Field(
+        None,
+        description="How the level is shared out among the matrices: a name of the section `allocation`, or an "
+        "allocation that needs no options; every matrix has the label's level if left out (`uniform`).",
+        examples=["owl"],
     )
 
 
@@ -357,6 +388,12 @@ class Study(Settings):
         description="Name → text that methods with statistics are calibrated on.",
         examples=[{"generic": {"text": "generic", "samples": 128, "length": 64}}],
     )
+    allocation: dict[Name, Allocation] = Field(
+        default_factory=dict,
+        description="Name → how the level of a cell is shared out among its matrices, with options. Allocations that "
+        "need none can be used by their own name without standing here.",
+        examples=[{"attention": {"method": "only", "options": {"modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}}}],
+    )
     compression: dict[Name, Compression] = Field(
         default_factory=dict,
         description="Label → method, options and levels. Every model's dense control is added by itself.",
@@ -392,6 +429,13 @@ class Study(Settings):
                 one = {"method": entry.method or label, "calibration": name} if name else {}
                 found[f"{label}-{name}" if name else label] = entry.model_copy(update=one)
         return found
+
+    @property
+    def allocations(self) -> dict[str, Allocation]:
+        """The allocations by name, with their methods: those of the section, and those that labels use by their own."""
+        used = {entry.allocation: Allocation() for entry in self.compression.values() if entry.allocation}
+        found = used | self.allocation
+        return {name: entry.model_copy(update={"method": entry.method or name}) for name, entry in found.items()}
 
 
 def load(mapping: Mapping[str, Any] | None, file: str | Path) -> Study:

@@ -15,8 +15,8 @@ from palimpsest.provenance import digest_bytes
 PACKAGE = Path(__file__).parent
 
 VERSIONS = {
-    "train": "1", "calibrate": "1", "compress": "2", "recover": "1", "evaluate": "1", "measure": "1", "export": "1",
-    "outliers": "1",
+    "train": "1", "calibrate": "1", "allocate": "1", "compress": "2", "recover": "1", "evaluate": "1", "measure": "1",
+    "export": "1", "outliers": "1",
 }  # fmt: skip
 SOURCES = {"world": "world", "probe": "probing", "analyse": "analysis"}  # stage -> folder of the package
 

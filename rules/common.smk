@@ -18,6 +18,7 @@ os.environ.update(PYTHONPATH=workflow.basedir, PATH=f"{os.path.dirname(sys.execu
 from palimpsest import settings
 from palimpsest.evaluation import definition
 from palimpsest.grid import NONE, WILDCARDS, Grid
+from palimpsest.levels import from_path
 from palimpsest.presentation import names
 from palimpsest.provenance import PalimpsestError, read_json
 from palimpsest.recovery import registry as recovery_registry
@@ -78,6 +79,8 @@ WORLD_DONE = f"{RESULTS}/world/{DONE}"
 MODEL_DONE = f"{RESULTS}/models/{{model}}/{DONE}"
 TASK_DONE = f"{RESULTS}/tasks/{{task}}/{DONE}"
 CALIBRATION_DONE = f"{RESULTS}/calibration/{{model}}/{{calibration}}/{{seed}}/{DONE}"
+ALLOCATION = "{model}/{allocation}/{level}/{seed}"
+ALLOCATION_DONE = f"{RESULTS}/allocations/{ALLOCATION}/{DONE}"
 CELL = "{model}/{label}/{level}/{seed}"
 CELL_DONE = f"{RESULTS}/cells/{CELL}/{DONE}"
 VARIANT = f"{RESULTS}/variants/{CELL}/{{recovery}}"
@@ -136,6 +139,25 @@ def cell_calibration(wildcards):
         return []
     name, seed = needed
     return CALIBRATION_DONE.format(model=wildcards.model, calibration=name, seed=f"s{seed}")
+
+
+def cell_allocation(wildcards):
+    found = grid.allocation(cell_of(wildcards))
+    if found is None:
+        return []
+    name, seed = found
+    return ALLOCATION_DONE.format(model=wildcards.model, allocation=name, level=wildcards.level, seed=f"s{seed}")
+
+
+def allocation_settings(wildcards):
+    return grid.allocation_settings(wildcards.allocation, from_path(wildcards.level).text)
+
+
+def allocation_calibration(wildcards):
+    name = grid.allocation_calibration(wildcards.allocation)
+    if name is None:
+        return []
+    return CALIBRATION_DONE.format(model=wildcards.model, calibration=name, seed=wildcards.seed)
 
 
 def adapter_of(wildcards):

@@ -5,6 +5,7 @@ rule compress:
     input:
         model=MODEL_DONE,
         calibration=cell_calibration,
+        allocation=cell_allocation,
     output:
         done=CELL_DONE,
         times=times(f"compress/{CELL}"),
@@ -19,6 +20,9 @@ rule compress:
         calibration=lambda wildcards, input: (
             ["--calibration", os.path.dirname(input.calibration)] if input.calibration else []
         ),
+        allocation=lambda wildcards, input: (
+            ["--allocation", os.path.dirname(input.allocation)] if input.allocation else []
+        ),
         state=f"{STORE}/walks",
         level=lambda wildcards: cell_of(wildcards).level,
         seed=lambda wildcards: cell_of(wildcards).seed,
@@ -28,5 +32,5 @@ rule compress:
     shell:
         "python scripts/compress.py --model {params.model:q} --method {params.settings[method]:q} "
         "--level {params.level:q} --label {wildcards.label:q} --seed {params.seed} --options {params.options:q} "
-        "--propagate {params.propagate} {params.calibration:q} --state {params.state:q} "
+        "--propagate {params.propagate} {params.calibration:q} {params.allocation:q} --state {params.state:q} "
         "--output {params.folder:q} --times {output.times:q} 2> {log:q}"

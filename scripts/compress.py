@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
         default="method",
         help="whether a block is calibrated on the outputs of compressed blocks (default: what the method declares)",
     )
+    parser.add_argument(
+        "--allocation", metavar="FOLDER", help="levels of single matrices (scripts/allocate.py; default: all the same)"
+    )
     parser.add_argument("--state", metavar="FOLDER", help="where a killed walk leaves its finished blocks")
     parser.add_argument(
         "--output", required=True, metavar="FOLDER", help="where to write compression.json and weights.safetensors"
@@ -46,6 +49,7 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         options=args.options,
         calibration_folder=args.calibration,
+        allocation_folder=args.allocation,
         propagate={"true": True, "false": False, "method": None}[args.propagate],
         state_folder=args.state,
     )

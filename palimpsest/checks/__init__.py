@@ -20,7 +20,7 @@ MINIMAL = {
     "compression": {"magnitude": {"levels": ["0.5", "2:4"]}},
     "tasks": ["perplexity_wikitext2"],
 }
-SECTIONS = (("models",), ("calibration",), ("compression",), ("recovery",))
+SECTIONS = (("models",), ("calibration",), ("allocation",), ("compression",), ("recovery",))
 
 
 def checked(study: Any, file: str) -> settings.Study:

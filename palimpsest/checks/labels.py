@@ -9,6 +9,8 @@ from typing import Any
 from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
 from palimpsest.checks.worlds import world_text
 from palimpsest.compression import registry
+from palimpsest.compression.allocation import registry as allocation_registry
+from palimpsest.compression.ranges import Range
 from palimpsest.grid import DENSE
 from palimpsest.levels import EXAMPLES, parse
 from palimpsest.settings import NAME, Study
@@ -37,7 +39,7 @@ def label_problems(study: Study) -> Iterator[Problem]:
             continue
         declared = methods[method]
         yield from _levels(path, method, declared, compression.levels)
-        yield from option_problems((*path, "options"), method, declared.options, compression.options)
+        yield from option_problems((*path, "options"), method, declared.options, compression.options, declared.ranges)
         yield from _needed_calibration(study, path, method, declared, compression.calibration)
     yield from _swept(study)
 
@@ -87,9 +89,15 @@ def _levels(path: KeyPath, method: str, declared: registry.Declaration, levels: 
 
 
 def option_problems(
-    path: KeyPath, method: str, known: Mapping[str, Any], options: Mapping[str, Any]
+    path: KeyPath,
+    method: str,
+    known: Mapping[str, Any],
+    options: Mapping[str, Any],
+    ranges: Mapping[str, Range] | None = None,
 ) -> Iterator[Problem]:
+    """Options that `method` does not have, of another kind than their defaults in `known`, or out of their `ranges`."""
     for name, value in options.items():
+        allowed = (ranges or {}).get(name)
         if name not in known:
             near = nearest(name, known)
             takes = (
@@ -102,13 +110,24 @@ def option_problems(
             yield Problem((*path, name), f"{method} has no option {show(name)}; {takes}.{advice}", fix)
         elif not _same_kind(known[name], value):
             text = f"{show(value)} is not of the kind of {name}'s default, {show(known[name])}."
-            yield Problem((*path, name), text, nested((*path, name), known[name]))
+            yield Problem((*path, name), text, nested((*path, name), _good(known[name], allowed, value)))
+        elif allowed and not allowed.contains(value):
+            text = f"{show(value)} is out of range: {name} is {allowed.text}."
+            yield Problem((*path, name), text, nested((*path, name), _good(known[name], allowed, value)))
+
+
+def _good(default: Any, allowed: Range | None, value: Any) -> Any:
+    """What an option was meant to be: of a list what is in range, a single item as a list; else its default."""
+    items = value if isinstance(value, list) else [value]
+    if isinstance(default, list) and allowed and (good := [item for item in items if allowed.contains([item])]):
+        return good
+    return default or (allowed and allowed.example) or default
 
 
 def _same_kind(default: Any, value: Any) -> bool:
-    if default is None or type(value) is type(default):
-        return not isinstance(default, list) or (bool(value) and all(type(item) is type(default[0]) for item in value))
-    return isinstance(default, float) and type(value) is int
+    if isinstance(default, list) and isinstance(value, list):
+        return not default or (bool(value) and all(type(item) is type(default[0]) for item in value))
+    return default is None or type(value) is type(default) or (isinstance(default, float) and type(value) is int)
 
 
 def _needed_calibration(
@@ -152,11 +171,21 @@ def _needs(methods: Mapping[str, registry.Declaration], method: str) -> bool:
     return method in methods and bool(methods[method].needs)
 
 
+def _looks(method: str) -> bool:
+    declared = allocation_registry.declared().get(method)
+    return declared is not None and declared.calibrated
+
+
 def calibration_problems(study: Study) -> Iterator[Problem]:
     methods = registry.declared()
     needing = [label for label, entry in study.compression.items() if _needs(methods, entry.method or label)]
-    if needing and not study.calibration:
-        text = f"this key is missing: {listing(needing)} need statistics of their inputs, from a calibration text."
+    looking = [name for name, entry in study.allocations.items() if _looks(entry.method)]
+    if (needing or looking) and not study.calibration:
+        text = (
+            f"this key is missing: {listing(needing)} need statistics of their inputs, from a calibration text."
+            if needing
+            else f"this key is missing: the allocation {looking[0]} looks at the model's answers to a calibration text."
+        )
         named = next((study.compression[label].calibration for label in needing), None) or "generic"
         name = named[0] if isinstance(named, list) else named
         yield Problem(("calibration",), text, {"calibration": {name: _some_calibration(study)}})

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from palimpsest.checks.allocations import allocation_problems
 from palimpsest.checks.labels import calibration_problems, label_problems
 from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
 from palimpsest.checks.recoveries import recovery_problems
 from palimpsest.checks.worlds import WORLD, no_world, trained_here
+from palimpsest.compression.allocation.registry import UNIFORM
 from palimpsest.grid import DENSE, NONE
 from palimpsest.settings import OutlierModel, Study, TaskText
 
@@ -20,8 +22,8 @@ TASKS = Path(__file__).parent.parent / "evaluation" / "tasks"
 
 def problems(study: Study) -> list[Problem]:
     """All of them, in the order of the study."""
-    checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, label_problems, recovery_problems]
-    checks += [_tasks, _probes]
+    checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, allocation_problems]
+    checks += [label_problems, recovery_problems, _tasks, _probes]
     return [problem for check in checks for problem in check(study)]
 
 
@@ -59,8 +61,9 @@ def _names(study: Study) -> Iterator[Problem]:
     reserved = {
         "compression": (DENSE, "the label of the dense control, which every study has"),
         "recovery": (NONE, "the plain cell, which every study has"),
+        "allocation": (UNIFORM, "every matrix at the level of its label, which needs no entry"),
     }
-    for section in ("models", "calibration", "compression", "recovery"):
+    for section in ("models", "calibration", "allocation", "compression", "recovery"):
         entries, seen = getattr(study, section), {}
         for name, entry in entries.items():
             word, meaning = reserved.get(section, (None, None))

@@ -39,7 +39,7 @@ def compress(
     level: one level, or several with as many output folders (and allocations): a sweep, whose levels share the
         statistics of their inputs and the factorizations. Needs `propagate` false, or a method without statistics.
     method "dense" with level "full" writes the control: the same format with no layers.
-    allocation_folder: the levels of single layers (allocation.py); None gives every layer the same.
+    allocation_folder: the levels of single layers (allocation/); None gives every layer the same.
     propagate: None takes the method's own choice.
     state_folder: where a walk that is killed leaves its finished blocks; the same call then goes on from there.
     Raises PalimpsestError on anything that a person must put right; then nothing is written.
@@ -73,7 +73,7 @@ def compress(
         )
     recipes, records = [], []
     for one, output, allocation in zip(parsed, outputs, allocations, strict=True):
-        chosen = None if allocation is None else _allocated(allocation, checkpoint)
+        chosen = None if allocation is None else _allocated(allocation, checkpoint, one)
         recipes.append(Recipe(method, one, seed, complete, chosen and chosen["levels"]))
         records.append(
             {
@@ -116,10 +116,13 @@ def _whose(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record) | unlike
 
 
-def _allocated(folder: Path | str, checkpoint: Checkpoint) -> dict[str, Any]:
+def _allocated(folder: Path | str, checkpoint: Checkpoint, level: levels.Level) -> dict[str, Any]:
     from palimpsest.compression.allocation import read_allocation
 
-    return read_allocation(folder, checkpoint.digest)
+    found = read_allocation(folder, checkpoint.digest)
+    if found["record"]["level"] != level.text:
+        raise PalimpsestError(f"{folder}: an allocation of level {found['record']['level']}, not of {level.text}.")
+    return found
 
 
 def _write(output: Path, record: dict[str, Any], done: Progress, checkpoint: Checkpoint) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from palimpsest.compression import registry
+from palimpsest.compression.ranges import Range
 
 PREFACE = """# Every compression method
 
@@ -37,14 +39,14 @@ def _overview(found: dict[str, registry.Declaration]) -> str:
     for family in TITLES:
         for name, method in sorted(found.items()):
             if method.family == family:
-                what, _ = _split(method.summary)
+                what, _ = split(method.summary)
                 what = what.replace("|", "\\|")
                 rows.append(f"| [`{name}`](#{name}) | {what} | {_levels(method)} | {_needs(method)} |")
     return "\n".join(rows) + "\n"
 
 
 def _method(method: registry.Declaration) -> str:
-    what, source = _split(method.summary)
+    what, source = split(method.summary)
     inputs = "none" if not method.needs else f"of {'compressed' if method.propagate else 'dense'} blocks"
     facts = {
         "Formula": method.formula,
@@ -57,19 +59,20 @@ def _method(method: registry.Declaration) -> str:
     }
     lines = [f"### {method.name}", "", f"{what}.", ""]
     lines += [f"- {name}: {text}" for name, text in facts.items() if text]
-    lines += ["", *_options(method)]
+    lines += ["", *options_table(method.options, method.ranges)]
     if method.notes:
         lines += [method.notes, ""]
     return "\n".join(lines)
 
 
-def _options(method: registry.Declaration) -> Iterator[str]:
-    if not method.options:
+def options_table(defaults: Mapping[str, Any], ranges: Mapping[str, Range]) -> Iterator[str]:
+    """The lines of the table of options; none where there are no options."""
+    if not defaults:
         return
     yield "| option | default | allowed |"
     yield "| --- | --- | --- |"
-    for name, default in method.options.items():
-        allowed = method.ranges[name].text if name in method.ranges else _kind(default)
+    for name, default in defaults.items():
+        allowed = ranges[name].text if name in ranges else _kind(default)
         yield f"| `{name}` | `{_yaml(default)}` | {allowed} |"
     yield ""
 
@@ -79,7 +82,7 @@ def _statistics() -> str:
     return "\n".join(rows + [f"| `{name}` | {text} |" for name, text in registry.STATISTICS.items()]) + "\n"
 
 
-def _split(summary: str) -> tuple[str, str]:
+def split(summary: str) -> tuple[str, str]:
     """`Drop … (Sun et al., arXiv:…).` -> what it does, and its source."""
     match = re.fullmatch(r"(.*?) \(((?:[^()]|\([^()]*\))*[0-9]{4}(?:[^()]|\([^()]*\))*)\)\.?", summary)
     return (match[1], match[2]) if match else (summary.removesuffix("."), "")

@@ -16,13 +16,15 @@ from palimpsest.provenance import PalimpsestError, atomic_file, read_json
 # The first part of a job's path below times/ (mostly its rule) -> its stage.
 STAGES = {
     "world": "sources", "train": "sources", "import_model": "sources", "outliers": "sources", "task_data": "data",
-    "calibrate": "calibrate", "compress": "compress", "recover": "recover", "evaluate": "evaluate", "probe": "probe", "measure": "measure",
+    "calibrate": "calibrate", "allocate": "allocate", "compress": "compress", "recover": "recover",
+    "evaluate": "evaluate", "probe": "probe", "measure": "measure",
     "analyse": "analyse", "figure": "report", "tables": "report", "report": "report", "paper": "report",
 }  # fmt: skip
 ORDER = (
     "sources",
     "data",
     "calibrate",
+    "allocate",
     "compress",
     "recover",
     "evaluate",

@@ -139,6 +139,72 @@ def test_what_makes_a_cell_is_its_method_version_and_options(grid):
     assert grid.settings(grid.cell("atlas", "wanda", "0.5", 0))["propagate"] is False
 
 
+@pytest.fixture
+def allocated(study) -> Grid:
+    more = study.model_dump(exclude_unset=True) | {
+        "allocation": {
+            "attention": {"method": "only", "options": {"modules": ["q_proj"]}},
+            "spared": {"method": "error", "calibration": "prose", "measured_with": "magnitude"},
+            "same": {"method": "uniform"},
+        },
+        "compression": {
+            "magnitude": {"levels": ["0.5", "2:4"], "allocation": "spared"},
+            "wanda": {"levels": ["0.5"], "allocation": "spared"},
+            "magnitude-owl": {"method": "magnitude", "levels": ["0.5"], "allocation": "owl", "models": ["atlas"]},
+            "rtn": {"levels": ["4"], "allocation": "attention"},
+            "svd": {"levels": ["k0.5"], "allocation": "same"},
+        },
+        "recovery": {},
+    }
+    return Grid(Study.model_validate(more))
+
+
+def test_a_cell_depends_on_the_seed_if_its_allocation_does(allocated):
+    assert [cell.id for cell in allocated.cells("atlas")][1:] == [
+        "atlas/magnitude/0.5/s0", "atlas/magnitude/0.5/s1", "atlas/magnitude/2-4/s0", "atlas/magnitude/2-4/s1",
+        "atlas/wanda/0.5/s0", "atlas/wanda/0.5/s1", "atlas/magnitude-owl/0.5/s0", "atlas/magnitude-owl/0.5/s1",
+        "atlas/rtn/4/s0", "atlas/svd/k0.5/s0",
+    ]  # fmt: skip
+
+
+def test_labels_share_an_allocation_and_uniform_is_none(allocated):
+    found = {cell.id: allocated.allocation(cell) for cell in allocated.cells("atlas")}
+    assert found["atlas/magnitude/0.5/s1"] == found["atlas/wanda/0.5/s1"] == ("spared", 1)
+    assert found["atlas/magnitude-owl/0.5/s0"] == ("owl", 0) and found["atlas/rtn/4/s0"] == ("attention", 0)
+    assert found["atlas/svd/k0.5/s0"] is None and found["atlas/dense/full/s0"] is None
+    assert allocated.allocation_folder("atlas", "spared", "2:4", 1) == "results/test/allocations/atlas/spared/2-4/s1"
+
+
+def test_the_calibrations_of_allocations_are_drawn_too(allocated):
+    assert allocated.allocation_calibration("owl") == "generic"
+    assert allocated.allocation_calibration("attention") is None
+    assert set(allocated.calibrations()) == {
+        (model, *found)
+        for model, names in (("atlas", ("generic", "prose")), ("other", ("generic", "prose")))
+        for found in ((name, seed) for name in names for seed in (0, 1))
+    }
+
+
+def test_what_makes_a_cell_includes_its_allocation(study, allocated):
+    cell = allocated.cell("atlas", "magnitude", "0.5", 0)
+    made_of = allocated.settings(cell)["allocation"]
+    versions = {"version", "measured_with_version"}
+    assert {key: value for key, value in made_of.items() if key not in versions} == {
+        "method": "error", "measured_with": "magnitude", "calibration": "prose", "options": {"weighting": "gradient"},
+    }  # fmt: skip
+    assert all(made_of[key] for key in versions)
+    changed = allocated.study.model_copy(deep=True)
+    changed.allocation["spared"].options["weighting"] = "energy"
+    assert Grid(changed).settings(cell) != allocated.settings(cell)
+    assert Grid(changed).settings(allocated.cell("atlas", "magnitude-owl", "0.5", 0)) == allocated.settings(
+        allocated.cell("atlas", "magnitude-owl", "0.5", 0)
+    )
+    assert Grid(study).settings(Grid(study).cell("atlas", "wanda", "0.5", 0))["allocation"] is None
+    assert allocated.allocation_settings("owl", "0.5")["measured_with"] is None
+    assert Grid(study.model_copy(update={"allocation": {"e": changed.allocation["spared"].model_copy(
+        update={"measured_with": None})}})).allocation_settings("e", "k0.5")["measured_with"] == "svd-llm"  # fmt: skip
+
+
 def test_a_new_level_leaves_every_other_cell_what_it_was(study, grid):
     more = study.model_copy(deep=True)
     more.compression["magnitude"].levels.append("0.7")

@@ -38,11 +38,14 @@ def study() -> dict:
             compress: false
         calibration:
           generic: {text: generic}
+        allocation:
+          some: {method: only, options: {modules: [q_proj], blocks: [0]}}
+          spared: {method: error}
         compression:
           magnitude: {levels: ["0.5", "0.6", "2:4"]}
-          wanda: {levels: ["0.5", "2:4"], calibration: generic}
+          wanda: {levels: ["0.5", "2:4"], calibration: generic, allocation: spared}
           gptq: {levels: ["4", "3"]}
-          svd: {levels: ["k0.8"]}
+          svd: {levels: ["k0.8"], allocation: some}
         recovery:
           lora-r4:
             method: lora
@@ -112,6 +115,35 @@ BAD = [
     ("compression/gptq/models", ["small"], "compression.gptq.models[0]", "small is a control"),
     ("compression/gptq/models", ["atls"], "compression.gptq.models[0]", "Did you mean atlas"),
     ("compression/gptq/propagate", "yes", "compression.gptq.propagate", "true or false"),
+    ("compression/gptq/options", {"damping": 0.0}, "compression.gptq.options.damping", "range: damping is more than 0"),
+    # allocations
+    ("allocation/x", {"method": "owll"}, "allocation.x.method", "unknown allocation .*Did you mean owl"),
+    ("allocation/attention", {}, "allocation.attention.method", "missing, and the name .* is no allocation"),
+    ("allocation/owl", {"options": {"outlr": 3.0}}, "allocation.owl.options.outlr", "Did you mean outlier"),
+    ("allocation/owl", {"options": {"outlier": -1.0}}, "allocation.owl.options.outlier", "outlier is more than 0"),
+    ("allocation/owl", {"options": {"outlier": "5"}}, "allocation.owl.options.outlier", "not of the kind"),
+    ("allocation/laser", {"options": {"levels": ["k0.5", "k2"]}}, "allocation.laser.options.levels", "list of levels"),
+    ("allocation/sensitivity", {"options": {"shares": [1.5]}}, "allocation.sensitivity.options.shares", "0 and 1"),
+    ("allocation/some/options", {}, "allocation.some.options", "only needs modules or blocks"),
+    ("allocation/some/options", {"modules": "q_proj"}, "allocation.some.options.modules", "not of the kind"),
+    ("allocation/some/options", {"modules": ["o_proj", "qproj"]}, "allocation.some.options.modules[1]", "mean q_proj"),
+    ("allocation/some/options", {"modules": ["fc1"]}, "allocation.some.options.modules[0]", "atlas has no module"),
+    ("allocation/some/options", {"blocks": [-1]}, "allocation.some.options.blocks", "block numbers, from 0"),
+    ("allocation/some/options", {"blocks": [0, 4]}, "allocation.some.options.blocks[1]", "atlas has blocks 0 to 3"),
+    ("allocation/some/calibration", "generic", "allocation.some.calibration", "looks at no text: leave this key out"),
+    ("allocation/some/measured_with", "svd", "allocation.some.measured_with", "measures no matrix"),
+    ("allocation/spared/calibration", "genric", "allocation.spared.calibration", "Did you mean generic"),
+    ("allocation/spared/measured_with", "wnda", "allocation.spared.measured_with", "Did you mean wanda"),
+    ("allocation/spared/measured_with", "structured", "allocation.spared.measured_with", "compresses whole blocks"),
+    ("allocation/spared/measured_with", "rtn", "allocation.spared.measured_with", 'no level "0.5".*wanda is taken'),
+    ("allocation/spared/option", {}, "allocation.spared.option", "Did you mean options"),
+    ("allocation/uniform", {"method": "owl"}, "allocation.uniform", "is taken"),
+    ("allocation/Some", {"method": "owl"}, "allocation.Some", "capitals only"),
+    ("compression/gptq/allocation", "spaired", "compression.gptq.allocation", "There are: some, spared, .*mean spared"),
+    ("compression/gptq/allocation", "only", "compression.gptq.allocation", "needs options .*modules or blocks"),
+    ("compression/nf4", {"levels": ["nf4"], "allocation": "owl"}, "compression.nf4.allocation", "go uniform, only"),
+    ("compression/laser", {"levels": ["r0.1"]}, "compression.laser.allocation", "a choice of matrices as well"),
+    ("compression/structured", {"levels": ["0.5"], "allocation": "owl"}, "compression.structured.allocation", "share"),
     # names
     ("compression/my label", {"method": "svd", "levels": ["k0.8"]}, 'compression."my label"', "letters, digits"),
     ("compression/..", {"method": "svd", "levels": ["k0.8"]}, 'compression.".."', "becomes part of paths"),
@@ -217,6 +249,15 @@ def test_one_mistake_is_one_problem_and_not_its_consequences_too(study):
     assert len(complaint(changed(study, "compression/wanda/levels", [124])).problems) == 1
     assert len(complaint(changed(study, "world", GONE)).problems) == 1
     assert len(complaint(changed(study, "models", {})).problems) == 1
+
+
+def test_an_allocation_that_looks_at_text_needs_a_calibration_though_its_method_does_not(study):
+    study["compression"] = {"magnitude": {"levels": ["0.5"], "allocation": "owl"}}
+    study["allocation"] = {}
+    del study["calibration"], study["recovery"]
+    [problem] = complaint(study).problems
+    assert "the allocation owl looks at the model's answers" in problem.text
+    settings.load(problem.repair(study), "my.yaml")
 
 
 def test_the_message_is_the_one_of_the_house_style(study):

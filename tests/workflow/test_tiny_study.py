@@ -53,7 +53,7 @@ def test_study_makes_everything_that_the_interface_names(finished):
 def test_every_variant_answers_every_question_of_every_task(finished):
     answers = pandas.read_parquet(finished.folder / "results" / "tiny" / "answers.parquet")
     counts = answers.groupby(["model", "label", "level", "seed", "recovery", "task"]).size().unstack("task")
-    assert len(counts) == 7 and not counts.isna().any().any()
+    assert len(counts) == 8 and not counts.isna().any().any()
     assert (counts.nunique() == 1).all()
 
 
@@ -105,6 +105,19 @@ def test_cells_are_calibrated_on_what_the_study_names_and_models_are_derived(che
     assert {record["method"] for record in said.values()} == {"wanda"}
     source = json.loads((checkout.folder / "results/swept/models/atlas-outlier/source.json").read_text())
     assert source["of"] == "atlas" and len(source["channels"]) == 2
+
+
+def test_an_allocation_is_made_once_for_all_labels_and_again_when_it_changes(finished):
+    study = yaml.safe_load((finished.folder / "studies" / "tiny.yaml").read_text())
+    study["compression"]["magnitude-error"] = {"method": "magnitude", "levels": ["0.5"], "allocation": "error"}
+    (finished.folder / "studies" / "shared.yaml").write_text(yaml.safe_dump(study))
+    jobs = finished.planned("--configfile", "studies/shared.yaml")
+    assert "allocate" not in jobs and jobs["compress"] == jobs["evaluate"] == 1
+    del study["compression"]["magnitude-error"]
+    study["allocation"] = {"error": {"options": {"weighting": "energy"}}}
+    (finished.folder / "studies" / "changed.yaml").write_text(yaml.safe_dump(study))
+    jobs = finished.planned("--configfile", "studies/changed.yaml")
+    assert jobs["allocate"] == jobs["compress"] == jobs["evaluate"] == 1 and "train" not in jobs
 
 
 def test_killed_study_ends_with_the_same_bytes_on_one_core(finished, tmp_path_factory):
@@ -193,4 +206,4 @@ def test_another_study_replaces_the_embedded_one(checkout):
     del study["recovery"]
     (checkout.folder / "other.yaml").write_text(yaml.safe_dump(study))
     jobs = checkout.planned("--configfile", "other.yaml")
-    assert "recover" not in jobs and jobs["compress"] == 5
+    assert "recover" not in jobs and jobs["compress"] == 6
