@@ -311,3 +311,38 @@ def test_a_larger_model_with_grouped_heads_and_untied_head_works(tmp_path, make_
     compress(folder, tmp_path / "cell", method="gptq", level="4", calibration_folder=tiny_calibration_folder)
     assert len(read_record(tmp_path / "cell")["layers"]) == 21
     palimpsest.load(tmp_path / "cell")
+
+
+@pytest.mark.parametrize("propagate", [True, False])
+def test_true_sequential_lets_a_group_see_those_before_it_compressed(
+    tmp_path, tiny_model_folder, tiny_calibration_folder, rows, propagate
+):
+    """The inputs that o_proj of block 1 was calibrated on, found again by running the half-compressed model."""
+    cell, block, dense = tmp_path / "cell", "model.layers.1", Checkpoint(tiny_model_folder)
+    compress(
+        tiny_model_folder,
+        cell,
+        method="gptq",
+        level="3",
+        options={"true_sequential": True},
+        calibration_folder=tiny_calibration_folder,
+        propagate=propagate,
+    )
+    record = read_record(cell)
+    compressed = read_layers(cell, record)
+    model, _ = palimpsest.load(tiny_model_folder)
+    queries = [f"{block}.self_attn.{name}_proj" for name in "qkv"]
+    for name, weight in compressed.items():
+        if name in queries or (propagate and name.startswith("model.layers.0")):
+            model.get_submodule(name).weight.data = weight.dense()
+    for layer in ("self_attn.o_proj", "self_attn.q_proj"):
+        found = []
+        module = model.get_submodule(f"{block}.{layer}")
+        hook = module.register_forward_pre_hook(lambda _, arguments, found=found: found.append(arguments[0]))
+        with torch.inference_mode():
+            model(input_ids=rows[0])
+        hook.remove()
+        x = found[0][torch.arange(rows[0].shape[1]) < rows[1][:, None]]
+        w, approximation = dense.matrix(f"{block}.{layer}"), compressed[f"{block}.{layer}"].dense()
+        error = ((x @ (approximation - w).T).norm() ** 2 / (x @ w.T).norm() ** 2).item()
+        assert record["layers"][f"{block}.{layer}"]["error"] == pytest.approx(error, rel=1e-3)
