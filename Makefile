@@ -54,7 +54,7 @@ format: .venv/.installed ## rewrite the sources in house style
 	.venv/bin/ruff format .
 	.venv/bin/snakefmt Snakefile rules
 
-docs: .venv/.installed ## regenerate config.schema.json and docs/config.md from the settings
+docs: .venv/.installed ## regenerate config.schema.json, docs/config.md, methods.md and allocations.md
 	.venv/bin/python -m palimpsest.settings --write
 
 clean: ## remove results/ and Snakemake's state; .venv stays
