@@ -35,7 +35,7 @@ def export(cell_folder: Path | str, output_folder: Path | str, form: str = "hugg
 
     huggingface: the matrices that the cell stands for, in the checkpoint's data type; any cell. Rounded activations
         (W8A8, LLM.int8()) are not part of such a folder: `left_out` in export.json says so.
-    compressed-tensors: packed integers with scales and zeros, which transformers and vLLM read; cells whose every
+    compressed-tensors: packed integers with scales and zeros, which transformers reads; cells whose every
         compressed layer is on a uniform grid of whole groups of neighbours.
     Raises PalimpsestError where a format cannot say what the cell is; then nothing is written.
     """
