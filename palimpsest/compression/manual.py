@@ -54,6 +54,7 @@ def _method(method: registry.Declaration) -> str:
         "Levels": _levels(method),
         "Statistics": _needs(method),
         "Inputs": inputs,
+        "Allocation": method.allocation and f"part of the method: `{method.allocation}`, or another that is named",
         "Cost": method.cost,
         "Version": method.version,
     }
