@@ -12,19 +12,21 @@ measured against another calibration G of the same method and level:
 
     content over G = ½ {mean over half_a of (y_B − y_G) + mean over half_b of (y_A − y_G)}.
 
-Answers are averaged over the seeds of the samples first; intervals are over people, resampled within each half.
+Both are means over the seeds of the samples. Their intervals are bootstrapped over people, within each half, and
+widened by how much samples of one text differ beyond the noise of single answers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas
+from scipy import stats
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
@@ -72,28 +74,62 @@ def calibrated(grid: Grid) -> dict[Cell, Calibrated]:
     return found
 
 
-def leakage(on_a: pandas.Series, on_b: pandas.Series, people: pandas.Series) -> intervals.Estimate:
-    """Own half minus other half. `on_a`, `on_b`: right answers under calibration on each half; `people`: whose question
-    it is; all by question."""
-    side = people.map(half).map({HALVES[0]: 1, HALVES[1]: -1})
-    return _mean_of_halves((on_a - on_b) * side, people)
+def leakage(on_a: pandas.DataFrame, on_b: pandas.DataFrame, people: pandas.Series) -> intervals.Estimate:
+    """Own half minus other half. `on_a`, `on_b`: right answers under calibration on each half, a row a question and a
+    column a seed; `people`: whose question it is, by question."""
+    a, b = HALVES
+    return _estimate([(0.5, on_a, a), (-0.5, on_b, a), (0.5, on_b, b), (-0.5, on_a, b)], people)
 
 
 def content(
-    on_a: pandas.Series, on_b: pandas.Series, other: pandas.Series, people: pandas.Series
+    on_a: pandas.DataFrame, on_b: pandas.DataFrame, other: pandas.DataFrame, people: pandas.Series
 ) -> intervals.Estimate:
-    """Calibration on the other half minus calibration on `other`, by question as in `leakage`."""
-    unseen = on_b.where(people.map(half) == HALVES[0], on_a)
-    return _mean_of_halves(unseen - other, people)
+    """Calibration on the other half minus calibration on `other`; as in `leakage`."""
+    a, b = HALVES
+    return _estimate([(0.5, on_b, a), (-0.5, other, a), (0.5, on_a, b), (-0.5, other, b)], people)
 
 
-def _mean_of_halves(change: pandas.Series, people: pandas.Series) -> intervals.Estimate:
-    """The mean of both halves' means, so that neither counts more for having more people."""
-    change, halves = change.reindex(people.index), people.map(half)
-    sums = [intervals.cluster_sums(change[halves == name], people[halves == name]) for name in HALVES]
-    return intervals.bootstrap(
-        lambda a, na, b, nb: (a.sum(-1) / na.sum(-1) + b.sum(-1) / nb.sum(-1)) / 2, sums, n=len(change)
-    )
+def seed_mean(right: pandas.DataFrame, people: pandas.Series) -> intervals.Estimate:
+    """The share of right answers, mean over questions and seeds."""
+    return _estimate([(1.0, right, None)], people)
+
+
+def _estimate(terms: Sequence[tuple[float, pandas.DataFrame, str | None]], people: pandas.Series) -> intervals.Estimate:
+    """A sum of weighted means, each of some answers over the questions about one half of the people (None: about all),
+    with its interval."""
+    halves, sums = people.map(half), []
+    parts = {name: people[halves == name] if name else people for name in dict.fromkeys(term[2] for term in terms)}
+    for name, part in parts.items():
+        mean = sum(weight * right.mean(axis=1) for weight, right, of in terms if of == name)
+        sums.append(intervals.cluster_sums(mean.reindex(part.index), part))
+    found = intervals.bootstrap(
+        lambda *drawn: sum(s.sum(-1) / n.sum(-1) for s, n in zip(drawn[::2], drawn[1::2], strict=True)),
+        sums, n=len(people),
+    )  # fmt: skip
+    wider = _between_samples([(weight, right, parts[name]) for weight, right, name in terms])
+    low, high = (np.hypot(arm, wider) for arm in (found.value - found.low, found.high - found.value))
+    return intervals.Estimate(found.value, float(found.value - low), float(found.value + high), found.n)
+
+
+def _between_samples(terms: Sequence[tuple[float, pandas.DataFrame, pandas.Series]]) -> float:
+    """Half of the width that samples add to a 95 % interval: Student's t times the standard error of the seeds' means,
+    without the share of it that questions answered independently in each sample would have; 0 with one seed."""
+    variance, freedom = 0.0, 0
+    for right in {id(right): right for _, right, _ in terms}.values():
+        count = right.shape[1]
+        if count < 2:
+            continue
+        mine = [(weight, part) for weight, other, part in terms if other is right]
+        seeds, noise = np.zeros(count), 0.0
+        for weight, part in mine:
+            asked = right.reindex(part.index)
+            residual = weight * asked.groupby(part.to_numpy()).sum().to_numpy() / len(part) / count
+            seeds += residual.sum(axis=0)
+            residual = residual - residual.mean(axis=1, keepdims=True)
+            noise += (residual**2).sum()
+        variance += (((seeds - seeds.mean()) ** 2).sum() - noise) * count / (count - 1)
+        freedom += count - 1
+    return float(stats.t.ppf(0.975, freedom) * np.sqrt(max(0.0, variance))) if freedom else 0.0
 
 
 def contrasts(answers: pandas.DataFrame, cells: Mapping[Cell, Calibrated]) -> pandas.DataFrame:
@@ -111,25 +147,26 @@ def contrasts(answers: pandas.DataFrame, cells: Mapping[Cell, Calibrated]) -> pa
         if (asked["person"] == "").any():
             continue
         people = asked.drop_duplicates("question").set_index("question")["person"].sort_index()
-        mean = asked.groupby(["model", "label", "level", "question"])["correct"].mean()
-        right = {key: found.droplevel([0, 1, 2]).reindex(people.index) for key, found in mean.groupby(level=[0, 1, 2])}
-        seeds = asked.groupby(["model", "label", "level"])["seed"].unique()
+        right = {
+            key: found.pivot(index="question", columns="seed", values="correct")
+            for key, found in asked.groupby(["model", "label", "level"])
+        }
         for metric, label, estimate in _contrasts(labels, right, people):
             key = (label.model, label.label, label.level)
             name = {"model": label.model, "label": label.label, "method": label.method, "level": label.level}
             shared = name | {"recovery": "none", "task": task, "subset": "shown", "metric": metric} | estimate.row()
-            rows += [shared | {"seed": seed} for seed in sorted(seeds[key])]
+            rows += [shared | {"seed": seed} for seed in right[key].columns]
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
-def _contrasts(labels: list[Calibrated], right: Mapping[tuple, pandas.Series], people: pandas.Series):
+def _contrasts(labels: list[Calibrated], right: Mapping[tuple, pandas.DataFrame], people: pandas.Series):
     """(metric, label that it stands at, estimate), recipe by recipe."""
 
-    def answered(label: Calibrated) -> pandas.Series:
+    def answered(label: Calibrated) -> pandas.DataFrame:
         return right[label.model, label.label, label.level]
 
     for label in labels:
-        yield "seed_mean", label, intervals.mean(answered(label), people)
+        yield "seed_mean", label, seed_mean(answered(label), people)
     for recipe in dict.fromkeys(label.recipe for label in labels):
         alike = [label for label in labels if label.recipe == recipe]
         pairs = _pairs(alike)

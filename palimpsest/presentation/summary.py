@@ -11,7 +11,7 @@ from palimpsest.presentation.level_names import family, level_title, severity
 from palimpsest.presentation.names import base_label, sweeps
 
 PERPLEXITY, POINTS = 0.05, 0.05  # "perplexity within 5 %, at least 5 points lost"
-MOST_LISTED = 10  # in a sentence; an even number
+MOST_LISTED = 6  # in a sentence; an even number
 
 
 def percent(number: Number, decimals: int = 1) -> str:
@@ -163,8 +163,8 @@ def calibrated(tables: Tables) -> list[str]:
         numbers = [content[other] for _, content in found.values() if other in content]
         more, less = sum(number.low > 0 for number in numbers), sum(number.high < 0 for number in numbers)
         sentences.append(
-            f"Content: biographies of other people keep more than {other} in {more} of {len(numbers)} methods and "
-            f"levels, less in {less} (intervals without zero)."
+            f"Content: calibration on biographies of other people keeps more than on {other} in {more} of "
+            f"{len(numbers)} methods and levels, less in {less} (intervals without zero)."
         )
     return sentences
 

@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from palimpsest import settings
-from palimpsest.analysis import calibration
+from palimpsest.analysis import calibration, intervals
 from palimpsest.analysis.answers import VARIANT, tidy
 from palimpsest.grid import Grid
 from palimpsest.halves import HALVES, half
@@ -19,25 +19,28 @@ OF = pandas.Series([question.split("/")[0] for question in QUESTIONS], QUESTIONS
 HALF = OF.map(half)
 
 
-def answered(rng, chance) -> pandas.Series:
-    """Right answers whose chance differs from person to person: questions about one person go together."""
-    luck = dict(zip(PEOPLE, rng.normal(0, 0.1, len(PEOPLE)), strict=True))
-    return pandas.Series((rng.random(len(OF)) < chance + OF.map(luck)).astype(float), QUESTIONS)
+def answered(rng, chance, seeds=3, spread=0.0) -> pandas.DataFrame:
+    """Right answers, a column a seed: their chance differs from person to person, and from sample to sample."""
+    luck = OF.map(dict(zip(PEOPLE, rng.normal(0, 0.1, len(PEOPLE)), strict=True)))
+    samples = rng.normal(0, spread, seeds)
+    return pandas.DataFrame(
+        {seed: (rng.random(len(OF)) < chance + luck + samples[seed]).astype(float) for seed in range(seeds)}, QUESTIONS
+    )
 
 
-def planted(rng, own=0.0, content=0.0):
+def planted(rng, own=0.0, content=0.0, **sampling):
     """Right answers under calibration on half_a, half_b and another text. half_a is easier, and A the better text."""
     easy = np.where(HALF == "half_a", 0.15, 0.0)
-    on_a = answered(rng, 0.25 + easy + content + 0.05 + np.where(HALF == "half_a", own, 0))
-    on_b = answered(rng, 0.25 + easy + content - 0.05 + np.where(HALF == "half_b", own, 0))
-    return on_a, on_b, answered(rng, 0.25 + easy)
+    on_a = answered(rng, 0.25 + easy + content + 0.05 + np.where(HALF == "half_a", own, 0), **sampling)
+    on_b = answered(rng, 0.25 + easy + content - 0.05 + np.where(HALF == "half_b", own, 0), **sampling)
+    return on_a, on_b, answered(rng, 0.25 + easy, **sampling)
 
 
 def test_leakage_is_half_the_difference_of_the_differences_against_the_dense_model():
     rng = np.random.default_rng(0)
     on_a, on_b, dense = planted(rng, own=0.1)
     change = {
-        (calibrated, asked): (right - dense)[asked == HALF].mean()
+        (calibrated, asked): (right - dense)[asked == HALF].mean(axis=None)
         for calibrated, right in (("half_a", on_a), ("half_b", on_b))
         for asked in HALVES
     }
@@ -50,12 +53,13 @@ def test_leakage_is_half_the_difference_of_the_differences_against_the_dense_mod
     assert mixed == found, "answers are matched by question, not by place"
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("own", [0.0, 0.2])
 @pytest.mark.parametrize("content", [0.0, 0.15])
-def test_planted_leakage_and_content_are_covered_and_do_not_mix(own, content):
+def test_planted_leakage_and_content_are_covered_and_do_not_mix(own, content, seeds):
     covered = {"leakage": 0, "content": 0}
     for seed in range(40):
-        on_a, on_b, other = planted(np.random.default_rng(seed), own, content)
+        on_a, on_b, other = planted(np.random.default_rng(seed), own, content, seeds=seeds)
         leakage = calibration.leakage(on_a, on_b, OF)
         above = calibration.content(on_a, on_b, other, OF)
         covered["leakage"] += leakage.low <= own <= leakage.high
@@ -65,14 +69,38 @@ def test_planted_leakage_and_content_are_covered_and_do_not_mix(own, content):
     assert min(covered.values()) >= 35, covered  # of 40 intervals of 95 %
 
 
+def test_intervals_of_content_know_that_samples_differ():
+    covered, alone = 0, 0
+    for seed in range(60):
+        on_a, on_b, other = planted(np.random.default_rng(seed), spread=0.05)
+        found = calibration.content(on_a, on_b, other, OF)
+        covered += found.low <= 0 <= found.high
+        of_people = calibration.content(*(right.mean(axis=1).to_frame() for right in (on_a, on_b, other)), OF)
+        alone += of_people.low <= 0 <= of_people.high
+    assert covered >= 54 and alone <= 48, (covered, alone)  # of 60 intervals of 95 %
+
+
+def test_interval_with_one_seed_is_the_bootstrap_over_people():
+    right = planted(np.random.default_rng(5), seeds=1)[0]
+    assert calibration.seed_mean(right, OF) == intervals.mean(right[0], OF)
+
+
+def test_better_and_worse_samples_cancel_in_leakage():
+    def width(spread):
+        found = [planted(np.random.default_rng(seed), spread=spread)[:2] for seed in range(10)]
+        estimates = [calibration.leakage(on_a, on_b, OF) for on_a, on_b in found]
+        return sum(estimate.high - estimate.low for estimate in estimates)
+
+    assert width(0.1) < 1.1 * width(0.0)
+
+
 def test_person_with_more_questions_does_not_make_its_half_count_more():
     rng = np.random.default_rng(3)
     on_a, on_b, _ = planted(rng, own=0.2)
-    only_b = (HALF == "half_b") & (OF.index.str[-1] != "0")  # a fifth of half_b's questions left
-    kept = ~only_b
+    kept = (HALF == "half_a") | (OF.index.str[-1] != "0")  # four fifths of half_b's questions
     whole, fewer = calibration.leakage(on_a, on_b, OF), calibration.leakage(on_a[kept], on_b[kept], OF[kept])
-    halves = [(on_a - on_b)[HALF == "half_a"].mean(), (on_b - on_a)[(HALF == "half_b") & kept].mean()]
-    assert fewer.value == pytest.approx(sum(halves) / 2)
+    halves = [(on_a - on_b)[HALF == "half_a"], (on_b - on_a)[(HALF == "half_b") & kept]]
+    assert fewer.value == pytest.approx(sum(change.mean(axis=None) for change in halves) / 2)
     assert fewer.n < whole.n
 
 
@@ -108,7 +136,9 @@ def answers_of(grid: Grid, rng, own: float) -> pandas.DataFrame:
             chance = chance + 0.4
         frame = pandas.DataFrame({"question": QUESTIONS, "person": OF.to_numpy(), "task": "closed_book"})
         frame["subset"] = np.where(frame["question"].str.endswith("/4"), "never_shown", "questions_shown")
-        frame["correct"] = np.where(frame["subset"] == "never_shown", rng.random(len(OF)) < 0.05, answered(rng, chance))
+        frame["correct"] = np.where(
+            frame["subset"] == "never_shown", rng.random(len(OF)) < 0.05, answered(rng, chance, seeds=1)[0]
+        )
         frames.append(tidy(frame.assign(**variant.row)))
     return pandas.concat(frames, ignore_index=True)
 
@@ -146,13 +176,16 @@ def test_content_is_measured_against_the_halves_of_the_same_size_where_there_are
     cells = calibration.calibrated(grid)
     answers = answers_of(grid, np.random.default_rng(1), own=0.0)
     mean = answers[(answers["recovery"] == "none") & (answers["subset"] != "never_shown")]
-    right = mean.groupby(["label", "level", "question"])["correct"].mean()
+    right = {
+        key: found.pivot(index="question", columns="seed", values="correct")
+        for key, found in mean.groupby(["label", "level"])
+    }
     people = OF[~OF.index.str.endswith("/4")]
     table = calibration.contrasts(answers, cells)
     content = table[(table["metric"] == "calibration_content") & (table["seed"] == 0)].set_index(["label", "level"])
     for label, size in (("wanda-short", "-short"), ("wanda-generic", "")):
-        on_a, on_b = (right[f"wanda-biographies_{name}{size}", "0.6"][people.index] for name in HALVES)
-        expected = calibration.content(on_a, on_b, right[label, "0.6"][people.index], people)
+        on_a, on_b = (right[f"wanda-biographies_{name}{size}", "0.6"] for name in HALVES)
+        expected = calibration.content(on_a, on_b, right[label, "0.6"], people)
         assert content.loc[(label, "0.6"), "value"] == pytest.approx(expected.value)
 
 

@@ -43,7 +43,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             point = panel.errorbar(
                 number.value, y, xerr=[[below], [above]], linestyle="none", color=look.color, marker="o", elinewidth=0.9
             )
-            handles.setdefault("mean over seeds, 95 % interval over people", point)
+            handles.setdefault("mean over seeds, 95 % interval", point)
             if len(seeds) > 1:
                 each = panel.plot(
                     [single[cell].value for cell in seeds], [y] * len(seeds), "|", color=style.INK, markersize=5,
