@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,8 @@ def content(
 
 def seed_mean(right: pandas.DataFrame, people: pandas.Series) -> intervals.Estimate:
     """The share of right answers, mean over questions and seeds."""
-    return _estimate([(1.0, right, None)], people)
+    found = _estimate([(1.0, right, None)], people)
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def _estimate(terms: Sequence[tuple[float, pandas.DataFrame, str | None]], people: pandas.Series) -> intervals.Estimate:

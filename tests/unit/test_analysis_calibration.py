@@ -85,6 +85,11 @@ def test_interval_with_one_seed_is_the_bootstrap_over_people():
     assert calibration.seed_mean(right, OF) == intervals.mean(right[0], OF)
 
 
+def test_share_of_samples_that_have_nothing_in_common_stays_a_share():
+    right = pandas.DataFrame({0: 0.0, 1: 1.0}, QUESTIONS)
+    assert calibration.seed_mean(right, OF) == intervals.Estimate(0.5, 0.0, 1.0, len(QUESTIONS))
+
+
 def test_better_and_worse_samples_cancel_in_leakage():
     def width(spread):
         found = [planted(np.random.default_rng(seed), spread=spread)[:2] for seed in range(10)]
