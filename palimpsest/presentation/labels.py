@@ -12,6 +12,7 @@ from palimpsest.presentation import style
 
 ANGLES = (25, 155, -25, -155, 90, -90, 60, 120, -60, -120, 0, 180)
 DISTANCES = (7, 11, 15, 21, 28, 38, 50)  # points; from the third on a thin line leads back to the point
+MOST = 24  # words in a panel; where there are more, a figure names fewer points
 POINT = 3.2  # points: half the size of a marker
 
 

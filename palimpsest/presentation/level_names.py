@@ -6,7 +6,7 @@ from palimpsest import levels
 from palimpsest.grid import Cell
 from palimpsest.presentation import style
 
-SEVERITY = ("full", "sparsity", "n:m", "format", "bits", "joint", "kept share")
+SEVERITY = ("full", "sparsity", "n:m", "format", "bits", "joint", "kept share", "rank share")
 
 
 def family(cell: Cell) -> str:
@@ -22,6 +22,7 @@ def severity(level: str) -> tuple:
         "n:m": lambda: (parsed.fraction, parsed.group),
         "bits": lambda: (-parsed.bits, parsed.group or float("inf")),
         "kept share": lambda: (-parsed.share,),
+        "rank share": lambda: (-parsed.share,),
         "joint": lambda: (severity(parsed.pruning.text), severity(parsed.quantization.text)),
         "format": lambda: (parsed.name,),
         "full": lambda: (0,),
@@ -30,12 +31,16 @@ def severity(level: str) -> tuple:
 
 
 def level_title(level: str, words: bool = True) -> str:
-    """A level in few words: `50 %`, `2:4`, `3 bit`, `80 % kept` (or `80 %`, where an axis says what is kept)."""
+    """A level in few words: `50 %`, `2:4`, `3 bit`, `80 % kept` (`80 %`, where an axis says what is kept)."""
     parsed = levels.parse(level)
     if parsed.syntax == "sparsity":
         return f"{100 * parsed.fraction:g} %"
     if parsed.syntax == "bits":
         return f"{parsed.bits} bit" + (f" g{parsed.group}" if parsed.group else "")
+    if parsed.syntax == "rank share":
+        return f"rank {100 * parsed.share:g} %"
+    if parsed.syntax == "joint":
+        return f"{level_title(parsed.pruning.text)} + {level_title(parsed.quantization.text)}"
     if parsed.syntax == "kept share":
         return f"{100 * parsed.share:g} % kept" if words else f"{100 * parsed.share:g} %"
     return parsed.text

@@ -16,9 +16,11 @@ from palimpsest.presentation.data import Number, Quantity, Tables
 from palimpsest.presentation.level_names import family as family_of
 from palimpsest.presentation.level_names import level_title, severity
 
-AXES = {"pruning": "pruning: zeros", "low rank": "low rank: kept"}
+AXES = {
+    "pruning": "pruning: zeros", "low rank": "low rank: kept", "pruning + quantization": "pruning +\nquantization",
+}  # fmt: skip
 STEP = 0.13  # between the labels at one level, in units of levels
-MOST_MARKS = 7  # levels on an axis whose names stand upright
+LETTER = 0.054  # inches: the width of a letter of a level's name
 
 
 @dataclass
@@ -77,8 +79,11 @@ def draw_levels(tables: Tables, rows: Sequence[Row], width: float) -> Figure:
             middle = sum(line[0].get_ylim()) / 2
             style.at_least(line[0], middle - 5, middle + 5)
             style.percentages(line[0])
+    marks = {family: [_mark(tables, level) for level in levels[family]] for family in families}
+    room = (width - 0.25 - 0.15 * len(families)) / sum(max(1.5, len(levels[family])) for family in families)
+    upright = room >= LETTER * max(len(line) for some in marks.values() for mark in some for line in mark)
     for family, panel in zip(families, axes[-1], strict=True):
-        _name_levels(panel, tables, family, levels[family])
+        _name_levels(panel, family, marks[family], upright)
     labels = ["dense", *(label for label in tables.labels if label in handles and label != "dense")]
     order = [*labels, *(name for name in handles if name not in labels)]
     style.legend(figure, [handles[name] for name in order], order)
@@ -89,12 +94,14 @@ def _levels(tables: Tables, family: str) -> list[str]:
     return sorted({cell.level for cell in tables.cells if family_of(cell) == family}, key=severity)
 
 
-def _name_levels(panel: Axes, tables: Tables, family: str, levels: list[str]) -> None:
-    marks = [level_title(level, words=False) for level in levels]
-    upright = len(marks) <= MOST_MARKS
-    if upright:
-        marks = [f"{mark}\n{tables.bits_per_weight(level)}" for mark, level in zip(marks, levels, strict=True)]
-    panel.set_xticks(range(len(marks)), marks, rotation=0 if upright else 90)
+def _mark(tables: Tables, level: str) -> tuple[str, str]:
+    """A level, and its bits per weight."""
+    return level_title(level, words=False), tables.bits_per_weight(level)
+
+
+def _name_levels(panel: Axes, family: str, marks: list[tuple[str, str]], upright: bool) -> None:
+    names = ["\n".join(mark) if upright else mark[0] for mark in marks]
+    panel.set_xticks(range(len(marks)), names, rotation=0 if upright else 90)
     panel.set_xlabel(AXES.get(family, family) + ("\nbits per weight" if upright else ""))
 
 

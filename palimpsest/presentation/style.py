@@ -49,13 +49,15 @@ METHODS = {
     "bolaco": ("#5b6770", (5, 0, 180), DASHED),
     "laser": ("#9c4f96", (3, 1, 180), DASHDOT),
 }
+FILLS = ("none", "left", "bottom")
 SPARE = [
     ("#cc79a7", (4, 1, 45), DOTTED), ("#6b4226", (5, 1, 180), DASHDOT), ("#1b6ca8", (6, 1, 30), DOTTED),
     ("#66a61e", (7, 1, 0), DASHED), ("#e7298a", (4, 0, 22), SOLID), ("#525252", (6, 0, 15), DASHED),
     ("#8c510a", (7, 1, 26), DASHDOT),
 ]  # fmt: skip
 FAMILIES = {"sparsity": "pruning", "n:m": "pruning", "bits": "quantization", "format": "quantization",
-            "joint": "pruning + quantization", "kept share": "low rank", "full": "dense"}  # fmt: skip
+            "joint": "pruning + quantization", "kept share": "low rank", "rank share": "low rank",
+            "full": "dense"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,17 @@ class Look:
     color: str
     marker: str
     line: object
-    hollow: bool = False
+    fill: str = "full"  # or none, left, bottom: of a method's later labels
 
     @property
     def face(self) -> str:
-        return "none" if self.hollow else self.color
+        return "none" if self.fill == "none" else self.color
 
     @property
     def points(self) -> dict[str, object]:
         """Keywords of `Axes.errorbar` for points with intervals."""
         return {"color": self.color, "marker": self.marker, "markerfacecolor": self.face, "markeredgecolor": self.color,
+                "fillstyle": "full" if self.fill == "none" else self.fill, "markerfacecoloralt": PAPER,
                 "elinewidth": 0.9}  # fmt: skip
 
 
@@ -82,10 +85,12 @@ DENSE = Look(INK, "*", SOLID)
 
 
 def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
-    """label -> Look from (label, method) in order: a method's first label has its look, later ones are hollow."""
+    """label -> Look from (label, method) in order: a method's first label has its look, later ones are hollow, then
+    half filled."""
     result: dict[str, Look] = {"dense": DENSE}
     spare = iter(SPARE * (1 + len(labels) // len(SPARE)))
     seen: dict[str, tuple] = {}
+    many: dict[str, int] = {}
     lines = (SOLID, DASHED, DASHDOT, DOTTED)
     for label, method in labels:
         if label in result:
@@ -96,7 +101,8 @@ def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
         else:
             color, marker, line = seen[method]
             others = [other for other in lines if other != line]
-            result[label] = Look(color, marker, others[len(result) % len(others)], hollow=True)
+            many[method] = place = many.get(method, -1) + 1
+            result[label] = Look(color, marker, others[place % len(others)], fill=FILLS[place % len(FILLS)])
     return result
 
 

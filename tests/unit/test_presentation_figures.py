@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 
@@ -11,9 +12,11 @@ import presentation_example as example
 import pytest
 from matplotlib.text import Text
 
+from palimpsest.grid import Cell
+from palimpsest.levels import EXAMPLES
 from palimpsest.presentation import available, figures, names, style, summary
 from palimpsest.presentation.data import Tables
-from palimpsest.presentation.level_names import level_title, severity
+from palimpsest.presentation.level_names import family, level_title, severity
 from palimpsest.provenance import PalimpsestError
 from palimpsest.settings import ATLAS, Study
 
@@ -108,6 +111,32 @@ def test_a_methods_second_label_is_hollow_and_of_the_same_hue():
     looks = style.looks([("gptq", "gptq"), ("gptq-actorder", "gptq")])
     first, second = looks["gptq"], looks["gptq-actorder"]
     assert (second.color, second.face, first.face) == (first.color, "none", first.color) and second.line != first.line
+
+
+def test_as_many_labels_of_a_method_as_a_figure_may_have_are_told_apart():
+    labels = [(f"wanda{number}", "wanda") for number in range(names.MOST_OF_A_METHOD)]
+    looks = [look for label, look in style.looks(labels).items() if label != "dense"]
+    assert len({look.fill for look in looks}) == len({look.line for look in looks}) == len(labels)
+
+
+@pytest.mark.parametrize(("name", "all_of_them"), [("knowledge_bits", 19), ("knowledge_vs_perplexity", 22)])
+def test_of_many_cells_only_the_telling_ones_are_named(study, tmp_path, name, all_of_them):
+    import pandas
+
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for table in ("metrics", "measurements"):
+        rows = getattr(example, table)()
+        cells = rows[rows["label"] != "dense"]
+        again = [cells.assign(label=cells["label"] + end) for end in ("-again", "-more")]
+        pandas.concat([rows, *again]).to_parquet(folder / f"{table}.parquet")
+    drawn = {}
+    with style.context():
+        for tables in (study, Tables(folder)):
+            figure = figures.draw(name, tables)
+            drawn[tables.folder.name] = [text for text, _ in words(figure) if re.search(r"\d (%|bit)|2:4|kept$", text)]
+    assert len(drawn["example"]) >= all_of_them > len(drawn["many"]) > 0
+    assert all(re.match(r"[a-z-]+ ", text) for text in drawn["many"]), "by label and level"
 
 
 def test_a_missing_cell_stops_the_figure_and_is_named(tmp_path):
@@ -224,3 +253,10 @@ def test_levels_go_from_mild_to_harsh():
         "4 bit g128",
         "80 % kept",
     ]
+
+
+def test_every_kind_of_level_has_a_family_an_order_and_a_title():
+    levels = [level for some in EXAMPLES.values() for level in some]
+    assert sorted(levels, key=severity)
+    assert {family(Cell("atlas", "x", "x", level, 0)) for level in levels} <= set(style.FAMILIES.values())
+    assert [level_title(level) for level in ("r0.1", "0.5+4g128", "nf4")] == ["rank 10 %", "50 % + 4 bit g128", "nf4"]

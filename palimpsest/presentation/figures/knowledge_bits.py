@@ -5,8 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from palimpsest.grid import Cell
 from palimpsest.presentation import labels, quantities, style
-from palimpsest.presentation.data import Tables
+from palimpsest.presentation.data import Number, Tables
 from palimpsest.presentation.level_names import level_title
 
 TITLE = "Bits of knowledge against bytes on disk"
@@ -21,6 +22,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     handles: dict[str, object] = {}
     points, named = [], []
     several = len(tables.models) > 1
+    many = len(tables.cells) > labels.MOST
+    frontier = _frontier(tables.cells, bits, size)
     for cell in tables.cells:
         number, x, look = bits[cell].times(factor), size[cell].value / 1e6, tables.looks[cell.label]
         below, above = number.errors
@@ -28,7 +31,10 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         point = panel.errorbar(x, number.value, [[below], [above]], linestyle="none", **look.points | marker)
         handles.setdefault(cell.label, point)
         points.append((x, number.value))
+        if many and not cell.is_dense and cell not in frontier:
+            continue
         words = cell.model if cell.is_dense else level_title(cell.level, words=False)
+        words = f"{cell.label} {words}" if many and not cell.is_dense else words
         named.append((x, number.value, f"{cell.model} {words}" if several and not cell.is_dense else words))
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
@@ -46,3 +52,13 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     ]
     labels.place(panel, named, points, bars)
     return figure
+
+
+def _frontier(cells: list[Cell], bits: dict[Cell, Number], size: dict[Cell, Number]) -> list[Cell]:
+    """The cells that know more than every cell that is no larger."""
+    best, found = float("-inf"), []
+    for cell in sorted(cells, key=lambda cell: (size[cell].value, -bits[cell].value, cell.id)):
+        if bits[cell].value > best:
+            best = bits[cell].value
+            found.append(cell)
+    return found

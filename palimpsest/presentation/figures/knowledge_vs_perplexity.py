@@ -53,6 +53,11 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             for cell, (x, y) in zip(cells, points, strict=True)
             if y <= POINTS or x >= 100 * PERPLEXITY
         ]
+        if len(named) > labels.MOST:
+            quiet = [(x, y, f"{cell.label} {level_title(cell.level)}", cell) for cell, (x, y) in
+                     zip(cells, points, strict=True) if y <= POINTS and x <= 100 * PERPLEXITY]  # fmt: skip
+            worst = sorted(quiet, key=lambda point: (point[1], point[2]))[: labels.MOST // 2]
+            named = [(x, y, f"{cell.model} " * several + words) for x, y, words, cell in worst]
         bars = [(growth[cell].low, y, growth[cell].high, y) for cell, (_, y) in zip(cells, points, strict=True)]
         bars += [(x, change[cell].low, x, change[cell].high) for cell, (x, _) in zip(cells, points, strict=True)]
         labels.place(panel, named, points, bars)
