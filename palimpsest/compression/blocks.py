@@ -15,7 +15,7 @@ from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.compression.statistics import Statistics
 from palimpsest.provenance import PalimpsestError
 
-TOKENS = 4096  # tokens that go through a block at once
+TOKENS = 2048  # tokens that go through a block at once: an MLP's activations of more are larger than a block's weights
 
 
 class BlockRunner:
@@ -70,17 +70,21 @@ class BlockRunner:
         base.set_submodule(path, stand_ins)
         self._load(base, self.checkpoint.prefix.removesuffix(f"{path}."), keep_type=True)
         base.eval()
-        hidden = []
+        hidden: Tensor | None = None
+        common: list[Tensor] = []  # of the first batch; most arguments are the same for all blocks and batches
         for batch in self._slices:
             if self.checkpoint.family.causal:
                 base(input_ids=rows[batch], use_cache=False)
             else:
                 base(input_ids=rows[batch], attention_mask=self._valid[batch].long())
-            hidden.append(stand_ins[0].hidden.float())
-            self._arguments.append([recorder.arguments for recorder in stand_ins])
+            found = stand_ins[0].hidden
+            hidden = found.new_empty((len(rows), *found.shape[1:]), dtype=torch.float32) if hidden is None else hidden
+            hidden[batch] = found
+            known = list(common) if self._arguments else common
+            self._arguments.append([_shared(recorder.arguments, known) for recorder in stand_ins])
         base.set_submodule(path, real)
         base.to("meta")
-        return torch.cat(hidden)
+        return hidden
 
     def load(self, number: int) -> nn.Module:
         """Block `number` with its weights, in float32."""
@@ -147,6 +151,20 @@ def _precise(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_precise(part) for part in value)
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _shared(value: Any, known: list[Tensor]) -> Any:
+    """`value` with each tensor replaced by the one among `known` that is equal to it; others become known."""
+    if isinstance(value, dict):
+        return {name: _shared(part, known) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_shared(part, known) for part in value)
+    if not isinstance(value, Tensor):
+        return value
+    found = next((other for other in known if other.dtype == value.dtype and torch.equal(other, value)), None)
+    if found is None:
+        known.append(found := value)
+    return found
 
 
 def _make_buffers(model: PreTrainedModel) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -12,8 +14,20 @@ from palimpsest.compression.families import Family, family_of
 from palimpsest.provenance import DamagedArtifact, PalimpsestError, read_json, verify_folder
 
 
+class Stored(NamedTuple):
+    """Where a tensor is, and what the header of that file says of it."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str
+
+
 class Checkpoint:
-    """The tensors of a dense folder by name. Opening it checks the folder's digests (if it has them) and its files."""
+    """The tensors of a dense folder by name. Opening it checks the folder's digests (if it has them) and its files.
+
+    A file is opened anew for each tensor: what is read of a mapped file counts as memory for as long as the mapping
+    lasts, and this one ends with the tensor.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -23,15 +37,16 @@ class Checkpoint:
                 f"{self.folder}: no config.json here: this is not a model folder in Hugging Face's format."
             )
         self.config = read_json(self.folder / "config.json")
-        self._files = {}
+        self._stored: dict[str, Stored] = {}
         for path in _weight_files(self.folder):
-            with reading(path):
-                file = safe_open(path, framework="pt")
-                self._files |= dict.fromkeys(file.keys(), file)
+            with reading(path), safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dict
+                    part = file.get_slice(name)
+                    self._stored[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
 
     @property
     def names(self) -> list[str]:
-        return sorted(self._files)
+        return sorted(self._stored)
 
     @property
     def family(self) -> Family:
@@ -40,13 +55,14 @@ class Checkpoint:
 
     def tensor(self, name: str) -> Tensor:
         """One tensor, in the checkpoint's data type."""
-        self._require(name)
-        with reading(self.folder):
-            return self._files[name].get_tensor(name)
+        path = self._find(name).file
+        with reading(path), safe_open(path, framework="pt") as file:
+            return file.get_tensor(name)
 
-    def _require(self, name: str) -> None:
-        if name not in self._files:
+    def _find(self, name: str) -> Stored:
+        if name not in self._stored:
             raise PalimpsestError(f"{self.folder}: the checkpoint has no tensor {name!r}.")
+        return self._stored[name]
 
     @property
     def blocks_path(self) -> str:
@@ -63,10 +79,8 @@ class Checkpoint:
 
     def matrix_shape(self, layer_name: str) -> tuple[int, int]:
         """(out, in) of a layer's weight, without reading it."""
-        name = self.tensor_name(layer_name)
-        self._require(name)
-        shape = self._files[name].get_slice(name).get_shape()
-        return tuple(reversed(shape)) if self.family.transposed else tuple(shape)
+        rows, columns = self._find(self.tensor_name(layer_name)).shape
+        return (columns, rows) if self.family.transposed else (rows, columns)
 
     def matrix(self, layer_name: str) -> Tensor:
         """The weight (out, in) of a layer."""
@@ -75,17 +89,15 @@ class Checkpoint:
 
     def size(self, name: str) -> tuple[int, int]:
         """Number of elements and of bytes, without reading them."""
-        part = self._files[name].get_slice(name)
-        count = 1
-        for length in part.get_shape():
-            count *= length
-        bits = int(re.search(r"\d+", part.get_dtype())[0]) if part.get_dtype() != "BOOL" else 8
+        stored = self._find(name)
+        count = prod(stored.shape)
+        bits = int(re.search(r"\d+", stored.dtype)[0]) if stored.dtype != "BOOL" else 8
         return count, count * bits // 8
 
     def blocks(self) -> int:
         """How many blocks the checkpoint has."""
         pattern = re.compile(re.escape(self.prefix) + r"(\d+)\.")
-        numbers = {int(match[1]) for name in self._files if (match := pattern.match(name))}
+        numbers = {int(match[1]) for name in self._stored if (match := pattern.match(name))}
         if not numbers or numbers != set(range(len(numbers))):
             raise PalimpsestError(f"{self.folder}: the checkpoint has no tensors {self.prefix}0.…: is it complete?")
         return len(numbers)
@@ -95,7 +107,7 @@ class Checkpoint:
         """What the names of the blocks' tensors begin with. Base models were often saved without their first part."""
         whole = f"{self.family.blocks}."
         short = whole.split(".", 1)[1]
-        return short if not any(name.startswith(whole) for name in self._files) else whole
+        return short if not any(name.startswith(whole) for name in self._stored) else whole
 
 
 class reading:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,23 +30,30 @@ def sweep(
     errors = rows.new_empty(min(lengths[0], len(rows)), rows.shape[1])  # of the columns of one run
     diagonal = upper.diagonal().tolist()
 
-    def run(start: int, stop: int, level: int) -> None:
-        if level == len(lengths):
-            compressed = compress(start, rows[start])
-            errors[start % lengths[0]] = (rows[start] - compressed) / diagonal[start]
-            rows[start] = compressed
-            return
-        for first in range(start, stop, lengths[level]):
-            last = min(first + lengths[level], stop)
-            for unit, begin in begins:
-                if unit == lengths[level]:
-                    begin(first, last, rows[first:last])
-            run(first, last, level + 1)
-            made = first % lengths[0]
+    for first, last, stop, length, over in _runs(0, len(rows), lengths):
+        made = first % lengths[0]
+        if over:
             rows[last:stop].addmm_(upper[first:last, last:stop].T, errors[made : made + last - first], alpha=-1)
-
-    run(0, len(rows), 0)
+            continue
+        for unit, begin in begins:
+            if unit == length:
+                begin(first, last, rows[first:last])
+        if length == 1:
+            compressed = compress(first, rows[first])
+            errors[made] = (rows[first] - compressed) / diagonal[first]
+            rows[first] = compressed
     return rows.T.contiguous()
+
+
+def _runs(start: int, stop: int, lengths: Sequence[int]) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Nested runs of columns: (first, last, end of the run around it, length, whether it is over), before and after."""
+    length, *shorter = lengths
+    for first in range(start, stop, length):
+        last = min(first + length, stop)
+        yield first, last, stop, length, False
+        if shorter:
+            yield from _runs(first, last, shorter)
+        yield first, last, stop, length, True
 
 
 def run_lengths(units: Sequence[int]) -> list[int]:

@@ -14,6 +14,8 @@ from palimpsest.provenance import PalimpsestError
 
 T = TypeVar("T")
 
+TILE = 512  # columns of the Gram matrix that are worked on at once
+
 
 class Statistics:
     """Sums over the tokens of X (tokens, in), in float32: those named in `needs` and no more (registry.STATISTICS).
@@ -83,10 +85,11 @@ class Statistics:
                 f"{self.name}: inputs of width {inputs.shape[-1]} where the weight has {self.width} columns."
             )
         tokens = inputs.reshape(-1, self.width).float()  # some models flatten rows on the way
-        x = tokens if valid is None else tokens[valid.flatten()]
+        x = tokens if valid is None or valid.all() else tokens[valid.flatten()]
         self.tokens += len(x)
         if self._gram is not None:
-            self._gram.addmm_(x.T, x)
+            for start, stop in _tiles(self.width):
+                self._gram[start:stop, start:].addmm_(x[:, start:stop].T, x[:, start:])
             self._squares = self._gram.diagonal().clone()
         else:
             self._squares = self._squares + x.square().sum(0)
@@ -136,8 +139,24 @@ class Statistics:
 
     @property
     def gram(self) -> Float[Tensor, "in in"]:
-        """XᵀX / tokens: the second moments of the inputs."""
-        return self._wanted("gram", self._gram) / self.tokens
+        """XᵀX / tokens: the second moments of the inputs; a new tensor each time."""
+        return self._moments(torch.float32)
+
+    def _moments(self, dtype: torch.dtype) -> Tensor:
+        gram = self._wanted("gram", self._gram).to(dtype, copy=True).div_(self.tokens)
+        for start, stop in _tiles(self.width):
+            gram[stop:, start:stop] = gram[start:stop, stop:].T
+        return gram
+
+    def energy(self, matrix: Float[Tensor, "out in"]) -> float:
+        """E‖Mx‖² = tr(M G Mᵀ), with G the Gram matrix: how much a matrix (float32) answers to these inputs."""
+        moments, total = self._wanted("gram", self._gram), 0.0
+        for start, stop in _tiles(self.width):
+            part = matrix[:, start:stop]
+            answer = part @ moments[start:stop, start:stop]
+            answer.addmm_(matrix[:, :start], moments[:start, start:stop], alpha=2)
+            total += (answer * part).sum(dtype=torch.float64).item()
+        return max(total, 0.0) / self.tokens
 
     def _wanted(self, statistic: str, value: T) -> T:
         known = {"input_means", "sample_means"} if statistic in ("input_means", "sample_means") else {statistic}
@@ -154,25 +173,29 @@ class Statistics:
         """
 
         def compute() -> tuple[Tensor, Tensor]:
-            gram = self.gram
-            diagonal = gram.diagonal()
+            diagonal = self._wanted("gram", self._gram).diagonal() / self.tokens
             alive = diagonal > 0
             mean = diagonal[alive].mean().item() if alive.any() else 1.0
-            diagonal.masked_fill_(~alive, mean)
-            diagonal.add_(damping * mean)
+            diagonal = torch.where(alive, diagonal, mean) + damping * mean
             order = torch.argsort(diagonal, descending=True, stable=True) if by_size else torch.arange(self.width)
-            if by_size:
-                gram = gram[order][:, order]
             self.record["damping"] = damping * mean
-            return self._inverse(gram, damping), order
+            return self._inverse(diagonal, order, damping), order
 
         return self.shared(("inverse", damping, by_size), compute)
 
-    def _inverse(self, gram: Tensor, damping: float) -> Tensor:
+    def _inverse(self, diagonal: Float[Tensor, " in"], order: Tensor, damping: float) -> Tensor:
+        back = order.flip(0)
         for dtype in (torch.float32, torch.float64):
-            # flip(chol(flip(H))) is the upper triangular M with H = M Mᵀ, so U = M⁻¹: no explicit inverse of H.
-            lower, failed = torch.linalg.cholesky_ex(gram.to(dtype).flip(0, 1))
-            upper = torch.linalg.solve_triangular(lower.flip(0, 1), torch.eye(self.width, dtype=dtype), upper=True)
+            # The Cholesky factor of H from its last column on is the upper triangular M with H = M Mᵀ, so U = M⁻¹: no
+            # explicit inverse of H. One matrix is let go before the next is made: they are as large as a block.
+            gram = self._moments(dtype)
+            gram.diagonal().copy_(diagonal)
+            gram = gram[back[:, None], back]
+            lower, failed = torch.linalg.cholesky_ex(gram)
+            del gram
+            upper = lower.flip(0, 1)
+            del lower
+            _invert_upper(upper)
             if not failed and torch.isfinite(upper).all():
                 self.record["factorization"] = str(dtype).removeprefix("torch.")
                 return upper.float()
@@ -192,8 +215,25 @@ class Statistics:
 
     def damped_gram(self, damping: float) -> Float[Tensor, "in in"]:
         """G + δI in float64; δ is `damping` times the mean diagonal of the Gram matrix G (1 if all inputs are zero)."""
-        gram = self.gram.double()
+        gram = self._moments(torch.float64)
         mean = gram.diagonal().mean().item() or 1.0
         gram.diagonal().add_(damping * mean)
         self.record |= {"damping": damping * mean, "factorization": "float64"}
         return gram
+
+
+def _tiles(width: int) -> list[tuple[int, int]]:
+    """Runs of columns. A symmetric matrix is worked on above them and in them only: nearly half of it is spared."""
+    return [(start, min(start + TILE, width)) for start in range(0, width, TILE)]
+
+
+def _invert_upper(matrix: Float[Tensor, "n n"]) -> None:
+    """Invert an upper triangular matrix in place, by halves: ((A, B), (0, C))⁻¹ = ((A⁻¹, -A⁻¹BC⁻¹), (0, C⁻¹))."""
+    half = len(matrix) // 2
+    if half < 128:
+        unit = torch.eye(len(matrix), dtype=matrix.dtype)
+        matrix.copy_(torch.linalg.solve_triangular(matrix, unit, upper=True))
+        return
+    _invert_upper(matrix[:half, :half])
+    _invert_upper(matrix[half:, half:])
+    matrix[:half, half:] = -(matrix[:half, :half] @ matrix[:half, half:]) @ matrix[half:, half:]

@@ -58,7 +58,7 @@ class Walk:
         for number in range(self.checkpoint.blocks()):
             statistics = dict(self._statistics(number, set()))
             for recipe, progress in self._unfinished(number):
-                layers, entries = self._compress_block(number, recipe, statistics)
+                layers, entries = self._compress_block(number, recipe, statistics, last=False)
                 progress.save(number, layers, entries)
 
     def with_inputs(self, rows: Tensor, lengths: Tensor, propagate: bool) -> None:
@@ -92,9 +92,12 @@ class Walk:
         """All groups of a block from the inputs that they have in the dense block."""
         statistics = dict(self._statistics(number, self.needs))
         runner.run(number, block, {group[0]: found for group, found in statistics.items()}, advance=not propagate)
-        for recipe, progress in self._unfinished(number):
-            layers, entries = self._compress_block(number, recipe, statistics)
+        unfinished = self._unfinished(number)
+        for recipe, progress in unfinished:
+            last = progress is unfinished[-1][1]
+            layers, entries = self._compress_block(number, recipe, statistics, last)
             progress.save(number, layers, entries)
+        del statistics
         if propagate:
             self._install(number, block, layers)
             runner.run(number, block)
@@ -103,7 +106,6 @@ class Walk:
         """Group after group, each from the inputs that it has behind the compressed groups before it."""
         [(recipe, progress)] = self._unfinished(number)
         layers, entries = {}, {}
-        before = runner.hidden.clone() if not propagate else None
         for group, statistics in self._statistics(number, self.needs):
             runner.run(number, block, {group[0]: statistics}, advance=False)
             found, said = self._compress_group(number, recipe, group, statistics)
@@ -111,8 +113,7 @@ class Walk:
             layers |= found
             entries |= said
         progress.save(number, layers, entries)
-        if before is not None:
-            runner.hidden = before
+        if not propagate:
             block = runner.load(number)
         runner.run(number, block)
 
@@ -127,14 +128,16 @@ class Walk:
             yield group, Statistics(width, ", ".join(names), needs)
 
     def _compress_block(
-        self, number: int, recipe: Recipe, statistics: Mapping[tuple[str, ...], Statistics]
+        self, number: int, recipe: Recipe, statistics: dict[tuple[str, ...], Statistics], last: bool
     ) -> tuple[Layers, Entries]:
+        """All layers of a block. For the last recipe statistics are let go as soon as they have been used."""
         layers, entries = {}, {}
         if registry.declaration(recipe.method).coupled:
             for name, *done in structured.compress_block(self.checkpoint, number, recipe, statistics):
                 layers[name], entries[name] = done[1], entry(*done)
             return layers, entries
-        for group, shared in statistics.items():
+        for group in list(statistics):
+            shared = statistics.pop(group) if last else statistics[group]
             found, said = self._compress_group(number, recipe, group, shared)
             layers |= found
             entries |= said
