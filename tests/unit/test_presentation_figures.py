@@ -119,8 +119,8 @@ def test_as_many_labels_of_a_method_as_a_figure_may_have_are_told_apart():
     assert len({look.fill for look in looks}) == len({look.line for look in looks}) == len(labels)
 
 
-@pytest.mark.parametrize(("name", "all_of_them"), [("knowledge_bits", 19), ("knowledge_vs_perplexity", 22)])
-def test_of_many_cells_only_the_telling_ones_are_named(study, tmp_path, name, all_of_them):
+@pytest.mark.parametrize(("name", "most"), [("knowledge_bits", 12), ("knowledge_vs_perplexity", 24)])
+def test_of_many_cells_only_the_telling_ones_are_named(tmp_path, name, most):
     import pandas
 
     folder = tmp_path / "many"
@@ -130,13 +130,11 @@ def test_of_many_cells_only_the_telling_ones_are_named(study, tmp_path, name, al
         cells = rows[rows["label"] != "dense"]
         again = [cells.assign(label=cells["label"] + end) for end in ("-again", "-more")]
         pandas.concat([rows, *again]).to_parquet(folder / f"{table}.parquet")
-    drawn = {}
     with style.context():
-        for tables in (study, Tables(folder)):
-            figure = figures.draw(name, tables)
-            drawn[tables.folder.name] = [text for text, _ in words(figure) if re.search(r"\d (%|bit)|2:4|kept$", text)]
-    assert len(drawn["example"]) >= all_of_them > len(drawn["many"]) > 0
-    assert all(re.match(r"[a-z-]+ ", text) for text in drawn["many"]), "by label and level"
+        drawn = words(figures.draw(name, Tables(folder)))
+    named = [text for text, _ in drawn if re.search(r"\d (%|bit)|2:4|kept$", text)]
+    assert 0 < len(named) <= most < 3 * 19
+    assert all(re.match(r"[a-z-]+ ", text) for text in named), "by label and level"
 
 
 def test_a_missing_cell_stops_the_figure_and_is_named(tmp_path):
