@@ -39,8 +39,8 @@ test: .venv/.installed ## the fast tests
 test-long: .venv/.installed ## the long tests: whole studies, kills, real checkpoints
 	.venv/bin/python -m pytest -m long
 
-bench: .venv/.installed ## the measurements in benchmarks/
-	.venv/bin/python benchmarks/run.py
+bench: .venv/.installed ## the measurements in benchmarks/; one of them: SECTIONS=layers
+	.venv/bin/python benchmarks/run.py $(SECTIONS)
 
 lint: .venv/.installed ## ruff, snakefmt, snakemake --lint, and generated files up to date
 	.venv/bin/ruff check .

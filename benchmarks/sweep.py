@@ -1,0 +1,40 @@
+"""Four levels of one method from dense inputs in one walk, against one level; in this process, imports apart."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import models
+import torch
+from timing import interleaved, medians, ratio, table
+
+from palimpsest.compression.cell import compress
+
+LEVELS = {
+    "gptq": ["4", "3", "2", "4g128"],
+    "sparsegpt": ["0.5", "0.3", "0.6", "2:4"],
+    "wanda": ["0.5", "0.3", "0.6", "2:4"],
+    "svd-llm": ["k0.8", "k0.9", "k0.7", "k0.6"],
+}
+
+
+def rows() -> list[str]:
+    torch.set_num_threads(1)
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = models.random_llama(folder / "model", hidden=1024, intermediate=2816, layers=2)
+        calibration = models.calibration(folder / "calibration", samples=128, length=128)
+        for method, levels in LEVELS.items():
+
+            def walk(count, method=method, levels=levels):
+                outputs = [folder / f"{method}-{i}" for i in range(count)]
+                compress(model, outputs, method=method, level=levels[:count], calibration_folder=calibration,
+                         propagate=False)  # fmt: skip
+
+            times = interleaved(3, four=lambda: walk(4), one=lambda: walk(1))
+            median = medians(times)
+            row = [f"`{method}` {', '.join(levels)}", f"{median['one']:.1f}", f"{median['four']:.1f}"]
+            found.append([*row, ratio(times, "four", "one")])
+    return table("two blocks of width 1024, 16,384 tokens | one level s | four levels s | four / one (range)", found)

@@ -1,0 +1,63 @@
+"""How the benchmarks measure: medians over interleaved repetitions in one run; what counts are ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+REPEATS = 5
+
+
+def interleaved(repeats: int = REPEATS, **works: Callable[[], object]) -> dict[str, list[float]]:
+    """CPU seconds of this process and wall seconds of its children for each work, in turns, after one not counted."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(repeats + 1):
+        for name, work in works.items():
+            started = time.perf_counter()
+            work()
+            if turn:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def medians(times: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(spent) for name, spent in times.items()}
+
+
+def ratio(times: Mapping[str, list[float]], over: str, under: str) -> str:
+    """The median of the ratios turn by turn, and their range."""
+    found = sorted(a / b for a, b in zip(times[over], times[under], strict=True))
+    return f"{statistics.median(found):.1f} ({found[0]:.1f} to {found[-1]:.1f})"
+
+
+def command(*arguments: str) -> Callable[[], object]:
+    return lambda: subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
+
+
+def in_a_process(code: str, *arguments: object, python: str = sys.executable) -> dict[str, Any]:
+    """Run `code`, which prints JSON in its last line, in a process of its own; adds its peak memory in bytes."""
+    tail = "\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [python, "-c", code + tail, *map(str, arguments)],
+        cwd=ROOT, env=environment, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    *_, said, peak = done.stdout.strip().splitlines()
+    return json.loads(said) | {"peak": int(peak)}
+
+
+def table(header: str, rows: list[list[object]]) -> list[str]:
+    """A Markdown table; the first column is text, the others are numbers."""
+    names = header.split(" | ")
+    lines = [f"| {header} |", "| --- |" + " ---: |" * (len(names) - 1)]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]
