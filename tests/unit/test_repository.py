@@ -14,7 +14,7 @@ SOURCES = sorted(
     path
     for folder in ("palimpsest", "scripts", "rules", "benchmarks")
     for path in (ROOT / folder).rglob("*")
-    if path.is_file()
+    if path.is_file() and ".venv" not in path.parts  # benchmarks/peers has one of its own
 )
 
 
