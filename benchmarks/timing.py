@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[1]
 REPEATS = 5
 
 
-def interleaved(repeats: int = REPEATS, **works: Callable[[], object]) -> dict[str, list[float]]:
-    """CPU seconds of this process and wall seconds of its children for each work, in turns, after one not counted."""
+def interleaved(repeats: int = REPEATS, uncounted: int = 1, **works: Callable[[], object]) -> dict[str, list[float]]:
+    """Seconds of each work, in turns, after some that are not counted."""
     times: dict[str, list[float]] = {name: [] for name in works}
-    for turn in range(repeats + 1):
+    for turn in range(uncounted + repeats):
         for name, work in works.items():
             started = time.perf_counter()
             work()
-            if turn:
+            if turn >= uncounted:
                 times[name].append(time.perf_counter() - started)
     return times
 
@@ -44,7 +44,8 @@ def command(*arguments: str) -> Callable[[], object]:
 
 def in_a_process(code: str, *arguments: object, python: str = sys.executable) -> dict[str, Any]:
     """Run `code`, which prints JSON in its last line, in a process of its own; adds its peak memory in bytes."""
-    tail = "\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    # Not ru_maxrss, which after a fork is at least what the parent had.
+    tail = "\nprint(*(1024 * int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [python, "-c", code + tail, *map(str, arguments)],

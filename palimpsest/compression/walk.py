@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from palimpsest import levels
 from palimpsest.compression import registry, structured
+from palimpsest.compression.allocator import return_large_pieces
 from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.compression.install import install
 from palimpsest.compression.layer import compress_layer, relative_error
@@ -52,6 +53,7 @@ class Walk:
         self.checkpoint, self.recipes, self.progresses = checkpoint, recipes, progresses
         self.needs = {need for recipe in recipes for need in registry.declaration(recipe.method).needs}
         self.fisher: Mapping[str, Tensor] = {}
+        return_large_pieces()
 
     def weights_only(self) -> None:
         """Compress every layer without looking at inputs."""
