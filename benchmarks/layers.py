@@ -11,7 +11,7 @@ from palimpsest.compression.layer import compress_layer
 from palimpsest.compression.statistics import Statistics
 from palimpsest.levels import parse, rank_for
 
-WIDTH, TOKENS, REPEATS = 4096, 8192, 3
+WIDTH, TOKENS, REPEATS = 4096, 8192, 2
 QKV = (4096, 1024, 1024)  # rows of the queries, keys and values of Llama 3 8B and of Mistral 7B
 
 

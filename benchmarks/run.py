@@ -42,6 +42,11 @@ def main(names: list[str]) -> None:
         lines = importlib.import_module(name).rows()
         (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         print("\n".join(lines), flush=True)
+    write_page()
+
+
+def write_page() -> None:
+    """benchmarks/README.md, from the last result of each section."""
     page = [
         "# Benchmarks",
         "",

@@ -24,8 +24,8 @@ def rows() -> list[str]:
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = models.random_llama(folder / "model", hidden=1024, intermediate=2816, layers=2)
-        calibration = models.calibration(folder / "calibration", samples=128, length=128)
+        model = models.random_llama(folder / "model", hidden=512, intermediate=1408, layers=2)
+        calibration = models.calibration(folder / "calibration", samples=64, length=128)
         for method, levels in LEVELS.items():
 
             def walk(count, method=method, levels=levels):
@@ -37,4 +37,4 @@ def rows() -> list[str]:
             median = medians(times)
             row = [f"`{method}` {', '.join(levels)}", f"{median['one']:.1f}", f"{median['four']:.1f}"]
             found.append([*row, ratio(times, "four", "one")])
-    return table("two blocks of width 1024, 16,384 tokens | one level s | four levels s | four / one (range)", found)
+    return table("two blocks of width 512, 8,192 tokens | one level s | four levels s | four / one (range)", found)

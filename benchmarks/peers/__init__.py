@@ -40,25 +40,32 @@ THEIRS = "import runpy, sys; sys.argv = [sys.argv[1], *sys.argv[2:]]; runpy.run_
 def rows() -> list[str]:
     if not PYTHON.exists():
         _install()
+    header = "checkpoint, method | llmcompressor s | ours s | ratio | its peak MB | ours | its perplexity | ours"
+    data = os.environ.get("PALIMPSEST_DATA")
     with tempfile.TemporaryDirectory() as name:
-        folder, found = Path(name), []
-        large = models.random_llama(folder / "large", hidden=1024, intermediate=2816, layers=4)
-        found += _compare("random Llama, 4 blocks of width 1024", large, folder,
-                          models.calibration(folder / "large-rows", samples=64, length=256), None)  # fmt: skip
-        data = os.environ.get("PALIMPSEST_DATA")
+        folder = Path(name)
         if data:
             from palimpsest.calibration import draw
 
-            stories = Path(data) / "models" / "stories260K"
-            text = Path(data) / "data" / "tinystories"
+            stories, text = Path(data) / "models" / "stories260K", Path(data) / "data" / "tinystories"
             draw(text / "train.txt", stories, folder / "drawn", samples=256, length=64)
-            full = _unpadded(folder / "drawn", folder / "rows")
-            found += _compare("stories260K", stories, folder, full, text / "tinystories.txt")
-    lines = table(
-        "checkpoint, method | llmcompressor s | ours s | llmcompressor / ours | MB | MB, ours | perplexity | ours",
-        found,
-    )
-    return lines if data else [*lines, "", "PALIMPSEST_DATA is not set: no real checkpoint, and so no perplexity."]
+            calibration = _unpadded(folder / "drawn", folder / "rows")
+            return table(header, _compare("stories260K", stories, folder, calibration, text / "tinystories.txt"))
+        model = _with_tokenizer(models.random_llama(folder / "random", hidden=1024, intermediate=2816, layers=4))
+        calibration = models.calibration(folder / "rows", samples=64, length=256)
+        lines = table(header, _compare("random Llama, 4 blocks of width 1024", model, folder, calibration, None))
+    return [*lines, "", "PALIMPSEST_DATA is not set: no real checkpoint, and so no perplexity."]
+
+
+def _with_tokenizer(model: Path) -> Path:
+    """llmcompressor wants one, though the rows are tokens already."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<unk>").save_pretrained(model)
+    return model
 
 
 def _install() -> None:
