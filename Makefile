@@ -28,7 +28,7 @@ study: .venv/.installed ## run a study: every figure, table, report and paper un
 
 export: .venv/.installed ## write a cell for others: make export CELL=atlas/gptq/4/s0 FORM=compressed-tensors
 	@test -n "$(CELL)" || { echo 'make export: name a cell, e.g. CELL=atlas/gptq/4/s0 (2:4 is 2-4 in paths)'; exit 1; }
-	$(SNAKEMAKE) results/$(NAME)/exports/$(FORM)/$(CELL)/digests.json
+	$(SNAKEMAKE) -- results/$(NAME)/exports/$(FORM)/$(CELL)/digests.json
 
 plan: .venv/.installed ## print what a study would run, without running it
 	$(SNAKEMAKE) --dry-run --quiet rules

@@ -134,11 +134,13 @@ def relative_error(weight: Float[Tensor, "out in"], compressed: CompressedWeight
         whole = statistics.once(("energy",), lambda: statistics.energy(weight))
     elif statistics.tokens:
         norms, measured = statistics.input_norms, "input norms"
-        part, whole = _energy(difference * norms), _energy(weight * norms)
+        part = _energy(difference.mul_(norms))
+        whole = statistics.once(("energy",), lambda: _energy(weight * norms))
     else:
-        part, whole, measured = _energy(difference), _energy(weight), "weights"
+        measured, part = "weights", _energy(difference)
+        whole = statistics.once(("energy",), lambda: _energy(weight.clone()))
     return {"error": part / whole if whole > 0 else None, "error_on": measured}
 
 
-def _energy(matrix: Float[Tensor, "out in"]) -> float:
-    return matrix.square().sum(dtype=torch.float64).item()
+def _energy(scratch: Float[Tensor, "out in"]) -> float:
+    return scratch.square_().sum(dtype=torch.float64).item()

@@ -15,6 +15,7 @@ from palimpsest.provenance import PalimpsestError
 T = TypeVar("T")
 
 TILE = 512  # columns of the Gram matrix that are worked on at once
+PIECE = 1 << 18  # of its entries, where they are moved
 
 
 class Statistics:
@@ -179,22 +180,21 @@ class Statistics:
             diagonal = torch.where(alive, diagonal, mean) + damping * mean
             order = torch.argsort(diagonal, descending=True, stable=True) if by_size else torch.arange(self.width)
             self.record["damping"] = damping * mean
-            return self._inverse(diagonal, order, damping), order
+            return self._inverse(diagonal, order if by_size else None, damping), order
 
         return self.shared(("inverse", damping, by_size), compute)
 
-    def _inverse(self, diagonal: Float[Tensor, " in"], order: Tensor, damping: float) -> Tensor:
-        back = order.flip(0)
+    def _inverse(self, diagonal: Float[Tensor, " in"], order: Tensor | None, damping: float) -> Tensor:
         for dtype in (torch.float32, torch.float64):
             # The Cholesky factor of H from its last column on is the upper triangular M with H = M Mᵀ, so U = M⁻¹: no
-            # explicit inverse of H. One matrix is let go before the next is made: they are as large as a block.
-            gram = self._moments(dtype)
-            gram.diagonal().copy_(diagonal)
-            gram = gram[back[:, None], back]
-            lower, failed = torch.linalg.cholesky_ex(gram)
-            del gram
-            upper = lower.flip(0, 1)
-            del lower
+            # explicit inverse of H. All in one place: the matrix may be larger than a block's weights.
+            upper = self._moments(dtype)
+            upper.diagonal().copy_(diagonal)
+            upper = upper if order is None else upper[order[:, None], order]
+            _reverse(upper)
+            factor, failed = upper.mT, torch.empty((), dtype=torch.int32)
+            torch.linalg.cholesky_ex(factor, upper=True, out=(factor, failed))
+            _reverse(upper)
             _invert_upper(upper)
             if not failed and torch.isfinite(upper).all():
                 self.record["factorization"] = str(dtype).removeprefix("torch.")
@@ -236,4 +236,14 @@ def _invert_upper(matrix: Float[Tensor, "n n"]) -> None:
         return
     _invert_upper(matrix[:half, :half])
     _invert_upper(matrix[half:, half:])
-    matrix[:half, half:] = -(matrix[:half, :half] @ matrix[:half, half:]) @ matrix[half:, half:]
+    corner = matrix[:half, half:]
+    corner.copy_((matrix[:half, :half] @ corner) @ matrix[half:, half:]).neg_()
+
+
+def _reverse(matrix: Float[Tensor, "n n"]) -> None:
+    """Put the rows, and the columns, of a contiguous matrix in the opposite order, in place."""
+    entries = matrix.view(-1)
+    for start in range(0, len(entries) // 2, PIECE):
+        stop = min(start + PIECE, len(entries) // 2)
+        first, last = entries[start:stop], entries[len(entries) - stop : len(entries) - start]
+        first[:], last[:] = last.flip(0), first.flip(0)

@@ -79,7 +79,7 @@ def test_new_level_runs_its_own_jobs_and_the_aggregates(finished):
 
 def test_a_cell_is_exported_by_its_path(finished):
     target = "results/tiny/exports/compressed-tensors/atlas/gptq/3/s0/digests.json"
-    done = finished.run(*STUDY, target)
+    done = finished.run(target, *STUDY)
     assert done.returncode == 0, done.stdout[-4000:]
     assert "quantization_config" in (finished.folder / target).with_name("config.json").read_text()
     shutil.rmtree(finished.folder / "results" / "tiny" / "exports")
