@@ -15,7 +15,7 @@ from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.compression.statistics import Statistics
 from palimpsest.provenance import PalimpsestError
 
-TOKENS = 2048  # tokens that go through a block at once: an MLP's activations of more are larger than a block's weights
+TOKENS = 1024  # tokens that go through a block at once: an MLP's activations of more are larger than a block's weights
 
 
 class BlockRunner:

@@ -42,7 +42,7 @@ def sweep(
             compressed = compress(first, rows[first])
             errors[made] = (rows[first] - compressed) / diagonal[first]
             rows[first] = compressed
-    return rows.T.contiguous()
+    return rows.T
 
 
 def _runs(start: int, stop: int, lengths: Sequence[int]) -> Iterator[tuple[int, int, int, int, bool]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from palimpsest import levels
 from palimpsest.compression import registry
-from palimpsest.compression.statistics import Statistics
+from palimpsest.compression.statistics import Statistics, finite
 from palimpsest.compression.weights import CompressedWeight
 from palimpsest.provenance import PalimpsestError
 
@@ -85,7 +85,7 @@ def compress_layer(
     # Half precision is the checkpoint's, not the arithmetic's.
     precise = weight.detach().cpu().to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
     compressed = registry.function(method)(precise, statistics, level, **complete).to(weight.dtype)
-    if not _finite(compressed.dense()):
+    if not finite(compressed.dense()):
         raise PalimpsestError(f"{name}: {method} at level {level.text} gave NaN or infinite weights.")
     return compressed
 
@@ -96,16 +96,11 @@ def check_weight(weight: Tensor, name: str) -> None:
         raise PalimpsestError(
             f"{name}: a floating-point matrix (out, in) is wanted, not {weight.dtype} {tuple(weight.shape)}."
         )
-    if not _finite(weight):
+    if not finite(weight):
         count = int((~torch.isfinite(weight)).sum())
         raise PalimpsestError(
             f"{name}: {count} of {weight.numel()} weights are NaN or infinite: the checkpoint is damaged."
         )
-
-
-def _finite(matrix: Tensor) -> bool:
-    low, high = matrix.aminmax()  # NaN if any entry is; many times as fast as torch.isfinite of each
-    return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def output_energy_fisher(

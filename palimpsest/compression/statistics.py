@@ -196,7 +196,7 @@ class Statistics:
             torch.linalg.cholesky_ex(factor, upper=True, out=(factor, failed))
             _reverse(upper)
             _invert_upper(upper)
-            if not failed and torch.isfinite(upper).all():
+            if not failed and finite(upper):
                 self.record["factorization"] = str(dtype).removeprefix("torch.")
                 return upper.float()
         raise PalimpsestError(
@@ -220,6 +220,12 @@ class Statistics:
         gram.diagonal().add_(damping * mean)
         self.record |= {"damping": damping * mean, "factorization": "float64"}
         return gram
+
+
+def finite(matrix: Tensor) -> bool:
+    """Whether no entry is NaN or infinite: many times as fast as torch.isfinite of each, and without its copies."""
+    low, high = matrix.aminmax()
+    return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def _tiles(width: int) -> list[tuple[int, int]]:

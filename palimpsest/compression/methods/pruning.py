@@ -106,7 +106,7 @@ def sparsegpt(
 
     if not isinstance(level, Joint):
         result = sweep(weight, upper, [(n_of_m.group if n_of_m else BLOCK, begin)], compress)
-        return Sparse(result, ~dropped.T.contiguous(), n_of_m)
+        return Sparse(result.contiguous(), ~dropped.T.contiguous(), n_of_m)
 
     group = group_in(weight.shape[1], level.quantization, stats)
     runs = runs_of(weight.shape[1], group)

@@ -74,5 +74,5 @@ def gptq(
     group = group_in(weight.shape[1], level, stats)
     grid = Grid.for_weight(weight, runs_of(weight.shape[1], group), level.bits, symmetric, mse_clipping, scale_bits)
     grids = ColumnGrids(grid, weight, group, static_groups, order)
-    sweep(weight[:, order], upper.to(weight.dtype), grids.begins, grids.round)
+    sweep(weight[:, order] if act_order else weight, upper.to(weight.dtype), grids.begins, grids.round)
     return grids.quantized()
