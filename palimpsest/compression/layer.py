@@ -85,7 +85,7 @@ def compress_layer(
     # Half precision is the checkpoint's, not the arithmetic's.
     precise = weight.detach().cpu().to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
     compressed = registry.function(method)(precise, statistics, level, **complete).to(weight.dtype)
-    if not finite(compressed.dense()):
+    if not (compressed.surely_finite() or finite(compressed.dense())):
         raise PalimpsestError(f"{name}: {method} at level {level.text} gave NaN or infinite weights.")
     return compressed
 

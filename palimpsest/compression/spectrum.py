@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,38 +18,43 @@ Moments = Float[Tensor, "in in"]
 Eigenvectors = tuple[Float[Tensor, "out count"], Float[Tensor, " count"]]
 
 
-def answer_directions(
-    matrix: Matrix, moments: Callable[[torch.dtype], Moments] | None, count: int, record: dict[str, Any]
-) -> Eigenvectors:
-    """The first `count` eigenvectors of A M Aᵀ, largest first, and the square roots of their eigenvalues.
+def precisions(matrix: Matrix) -> tuple[torch.dtype, ...]:
+    """The data types to factorize in, in this order, until one `reaches` the directions that are wanted."""
+    wide = matrix.dtype == torch.float32 and min(matrix.shape) > SMALL
+    return (torch.float32, torch.float64) if wide else (torch.float64,)
 
-    matrix: A. moments: gives M, symmetric and positive semidefinite, in a data type; None stands for the identity, and
-    then these are the left singular vectors of A with its singular values. `record` is told the data type of the
-    factorization: float32 for a float32 matrix, and float64 where float32 cannot tell the last of these directions from
-    noise, or where the matrix is small.
+
+def reaches(sizes: Float[Tensor, " count"], rank: int, dtype: torch.dtype) -> bool:
+    """Whether a factorization in `dtype` tells the first `rank` directions of these sizes from noise.
 
     Float32 moves eigenvalues by about 1e-7 of the largest, and turns those directions into one another that are hardly
     further apart. What the best directions lose grows by the square of that only: by less than a millionth of itself
     while the eigenvalues that are kept are above 1e-5 of the largest.
     """
-    wide = torch.float32 if matrix.dtype == torch.float32 and min(matrix.shape) > SMALL else torch.float64
+    return dtype == torch.float64 or bool((sizes[rank - 1] / sizes[0]).square() > FLOAT32_REACH)
+
+
+def answer_directions(
+    matrix: Matrix, moments: Callable[[torch.dtype], Moments] | None, count: int, dtype: torch.dtype
+) -> Eigenvectors:
+    """The first `count` eigenvectors of A M Aᵀ, largest first, and the square roots of their eigenvalues, in `dtype`.
+
+    matrix: A. moments: gives M, symmetric and positive semidefinite, in a data type; None stands for the identity, and
+    then these are the left singular vectors of A with its singular values.
+    """
     size = matrix.abs().max().double().clamp(min=torch.finfo(torch.float64).tiny).item()
-    for dtype in dict.fromkeys((wide, torch.float64)):
-        a = matrix.to(dtype) / size  # of moderate size, so that squares neither overflow nor vanish
-        tall = len(a) > a.shape[1]
-        if tall:  # A = Q R, and the directions of R M Rᵀ are those of A M Aᵀ in the basis Q
-            reflectors, factors = torch.geqrf(a)
-            a = reflectors[: a.shape[1]].triu()
-        m, energy = None if moments is None else moments(dtype), 1.0
-        if m is not None:
-            energy = m.diagonal().mean(dtype=torch.float64).item() or 1.0
-            m /= energy
-        product = _symmetric_product(a, m)
-        del a, m
-        values, basis = leading_eigenvectors(product, min(count, len(product)))
-        if dtype == torch.float64 or values[-1] > FLOAT32_REACH * values[0]:
-            break
-    record["factorization"] = str(dtype).removeprefix("torch.")
+    a = matrix.to(dtype) / size  # of moderate size, so that squares neither overflow nor vanish
+    tall = len(a) > a.shape[1]
+    if tall:  # A = Q R, and the directions of R M Rᵀ are those of A M Aᵀ in the basis Q
+        reflectors, factors = torch.geqrf(a)
+        a = reflectors[: a.shape[1]].triu()
+    m, energy = None if moments is None else moments(dtype), 1.0
+    if m is not None:
+        energy = m.diagonal().mean(dtype=torch.float64).item() or 1.0
+        m /= energy
+    product = _symmetric_product(a, m)
+    del a, m
+    values, basis = leading_eigenvectors(product, min(count, len(product)))
     sizes = values.clamp(min=0).sqrt() * (size * math.sqrt(energy))
     if tall:
         basis = torch.ormqr(reflectors, factors, torch.nn.functional.pad(basis, (0, 0, 0, len(matrix) - len(basis))))

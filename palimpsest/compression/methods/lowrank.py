@@ -11,7 +11,7 @@ from torch import Tensor
 
 from palimpsest.compression.ranges import Positive
 from palimpsest.compression.registry import method
-from palimpsest.compression.spectrum import answer_directions
+from palimpsest.compression.spectrum import Eigenvectors, answer_directions, precisions, reaches
 from palimpsest.compression.statistics import Statistics
 from palimpsest.compression.weights import Dense, LowRank
 from palimpsest.levels import KeptShare, RankShare, rank_for
@@ -70,16 +70,21 @@ def leading(
 ) -> tuple[Float[Tensor, "out rank"], Float[Tensor, " rank"]]:
     """The first `rank` orthonormal directions of the answers, with their sizes, largest first.
 
-    One factorization, under `key`, serves all levels that are kept shares: it has the directions of the largest.
+    One factorization, under `key`, serves all levels that are kept shares: it has the directions of the largest. It is
+    in float32 where that tells the `rank` directions from noise.
     """
     half = weight.numel() // sum(weight.shape)
     count = half if rank <= half else min(weight.shape)
-
-    def compute() -> tuple[Tensor, Tensor]:
-        return answer_directions(*answers(), count, stats.record)
-
-    basis, sizes = stats.once((*key, count), compute)
+    for dtype in precisions(weight):
+        basis, sizes = stats.once((*key, count, dtype), partial(_directions, answers, count, dtype, stats))
+        if reaches(sizes, rank, dtype):
+            break
     return basis[:, :rank], sizes[:rank]
+
+
+def _directions(answers: Callable[[], Answers], count: int, dtype: torch.dtype, stats: Statistics) -> Eigenvectors:
+    stats.record["factorization"] = str(dtype).removeprefix("torch.")
+    return answer_directions(*answers(), count, dtype)
 
 
 def projected(

@@ -65,6 +65,10 @@ class CompressedWeight:
         """8 · nbytes / (out · in)."""
         return 8 * self.nbytes / prod(self.shape)
 
+    def surely_finite(self) -> bool:
+        """Whether the stored tensors alone tell that no entry of the dense matrix is NaN or infinite."""
+        return False
+
     def metadata(self) -> dict[str, Any]:
         """What `from_tensors` must know beside the tensors; JSON-able."""
         activation = {} if self.activation_bits is None else {"activation_bits": self.activation_bits}

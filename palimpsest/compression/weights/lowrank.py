@@ -28,6 +28,10 @@ class LowRank(CompressedWeight):
     def matrix(self) -> Float[Tensor, "out in"]:
         return self.left @ self.right
 
+    def surely_finite(self) -> bool:
+        bound = self.left.float().norm(dim=1).max() * self.right.float().norm(dim=0).max()  # Cauchy-Schwarz
+        return self.input_scale is None and bool(bound < torch.finfo(self.dtype).max / 2)
+
     def _product(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         x = x if self.input_scale is None else x / self.input_scale.to(x.dtype)
         return x @ self.right.to(x.dtype).T @ self.left.to(x.dtype).T
