@@ -28,7 +28,10 @@ COLUMNS = [
     "tokens",
     *GROUPS,
     "bits",
+    "published",
+    "measures",
 ]
+LATER = ("bits", "published", "measures")  # columns that a table may lack
 
 # How lm-eval asked, and what the share of right answers is then called.
 SCORING = {
@@ -53,7 +56,7 @@ def read_answers(paths: Iterable[Path | str]) -> pandas.DataFrame:
             raise PalimpsestError(
                 f"{path}: not a Parquet table ({error}). Delete it and run the study again."
             ) from None
-        if missing := [column for column in COLUMNS if column not in frame and column != "bits"]:
+        if missing := [column for column in COLUMNS if column not in frame and column not in LATER]:
             raise PalimpsestError(f"{path}: no column {', '.join(missing)}. Delete it and run the study again.")
         frames.append(tidy(frame))
     if not frames:
@@ -66,8 +69,9 @@ def tidy(frame: pandas.DataFrame) -> pandas.DataFrame:
     frame = frame.reindex(columns=COLUMNS)
     for column in TEXT + GROUPS:
         frame[column] = frame[column].fillna("").astype(str)
+    frame["measures"] = frame["measures"].fillna("{}").astype(str)
     frame["seed"] = frame["seed"].astype(str).str.removeprefix("s").astype("int64")
-    for column in ("correct", "score", "tokens", "bits"):
+    for column in ("correct", "score", "tokens", "bits", "published"):
         frame[column] = frame[column].astype("Float64").astype("float64")
     return frame
 

@@ -23,6 +23,7 @@ Of probes (scoring "probe", with their layer; label "random" is the same archite
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,11 +48,19 @@ def metrics(
 ) -> pandas.DataFrame:
     """The metrics table. `scoring` comes from `task_scoring`; `facts` is facts.parquet, if there is a world; `more` are
     rows that were made elsewhere."""
-    tables = [accuracies(answers, scoring), flips(answers), perplexities(answers, scoring), *more]
+    tables = [
+        accuracies(answers, scoring),
+        published(answers),
+        measures(answers),
+        flips(answers),
+        perplexities(answers, scoring),
+        *more,
+    ]
     if facts is not None:
         tables += _about_facts(answers, scoring, Path(tasks_folder), facts, measurements)
     table = pandas.concat([part for part in tables if len(part)], ignore_index=True)
-    table["scoring"] = table["task"].map({task: found[0] for task, found in scoring.items()} | {"": ""})
+    how = table["task"].map({task: found[0] for task, found in scoring.items()} | {"": ""})
+    table["scoring"] = table["scoring"].fillna(how) if "scoring" in table else how
     table["layer"] = ""
     table["n"] = table["n"].astype("int64")
     return table[COLUMNS].sort_values([*VARIANT, "task", "subset", "metric"], ignore_index=True)
@@ -91,6 +100,32 @@ def accuracies(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]]
         for subset, part in parts(group):
             estimate = intervals.share(part["correct"], clusters(part))
             rows.append(name | {"subset": subset, "metric": scoring[name["task"]][1]} | estimate.row())
+    return pandas.DataFrame(rows)
+
+
+def published(answers: pandas.DataFrame) -> pandas.DataFrame:
+    """Share of answers that the published scorer takes for right, where it is another one: scoring "published"."""
+    rows = []
+    for key, group in answers[answers["published"].notna()].groupby([*VARIANT, "task"], sort=True):
+        name = dict(zip([*VARIANT, "task"], key, strict=True)) | {"scoring": "published", "metric": "exact_match"}
+        for subset, part in parts(group):
+            rows.append(name | {"subset": subset} | intervals.share(part["published"], clusters(part)).row())
+    return pandas.DataFrame(rows)
+
+
+def measures(answers: pandas.DataFrame) -> pandas.DataFrame:
+    """Means of the further numbers of each answer, by their names."""
+    some = answers[answers["measures"] != "{}"]
+    rows = []
+    for key, group in some.groupby([*VARIANT, "task"], sort=True):
+        name = dict(zip([*VARIANT, "task"], key, strict=True))
+        numbers = pandas.DataFrame(list(group["measures"].map(json.loads)), index=group.index)
+        for subset, part in parts(group):
+            for metric, values in numbers.loc[part.index].items():
+                values = values.dropna()
+                if len(values):
+                    estimate = intervals.mean(values, clusters(part).loc[values.index])
+                    rows.append(name | {"subset": subset, "metric": metric} | estimate.row())
     return pandas.DataFrame(rows)
 
 

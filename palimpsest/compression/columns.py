@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,12 +24,13 @@ def sweep(
         called before each run of `unit` columns with their up-to-date values (columns, out).
 
     The corrections of later columns wait until a run of columns is done and are then made at once, on two levels
-    (about 128 and 32 columns): the same sums, faster.
+    (about 128 and 16 columns); within the shortest run each column asks for its own when its turn comes: the same sums,
+    faster.
     """
     rows = weight.T.contiguous()  # row j is column j of the weight; what is compressed takes its place
     lengths = run_lengths([unit for unit, _ in begins])
     errors = rows.new_empty(min(lengths[0], len(rows)), rows.shape[1])  # of the columns of one run
-    diagonal = upper.diagonal().tolist()
+    columns, apart, diagonal = rows.unbind(), errors.unbind(), upper.diagonal().tolist()
 
     for first, last, stop, length, over in _runs(0, len(rows), lengths):
         made = first % lengths[0]
@@ -38,10 +40,15 @@ def sweep(
         for unit, begin in begins:
             if unit == length:
                 begin(first, last, rows[first:last])
-        if length == 1:
-            compressed = compress(first, rows[first])
-            errors[made] = (rows[first] - compressed) / diagonal[first]
-            rows[first] = compressed
+        if length > lengths[-1]:
+            continue
+        for j in range(first, last):
+            column, error = columns[j], apart[j % lengths[0]]
+            if j > first:
+                column.addmv_(errors[made : made + j - first].T, upper[first:j, j], alpha=-1)
+            compressed = compress(j, column)
+            torch.sub(column, compressed, out=error).div_(diagonal[j])
+            column.copy_(compressed)
     return rows.T
 
 
@@ -57,7 +64,7 @@ def _runs(start: int, stop: int, lengths: Sequence[int]) -> Iterator[tuple[int, 
 
 
 def run_lengths(units: Sequence[int]) -> list[int]:
-    """The lengths of the nested runs of columns, longest first: each unit, about 128, about 32, and 1.
+    """The lengths of the nested runs of columns, longest first: each unit, about 128 and about 16.
 
     A run that is longer than a unit is whole units, so that each unit begins where runs begin.
     """
@@ -66,4 +73,4 @@ def run_lengths(units: Sequence[int]) -> list[int]:
         unit = max((unit for unit in units if unit <= length), default=1)
         return length - length % unit
 
-    return sorted({*units, about(128), about(32), 1}, reverse=True)
+    return sorted({*units, about(128), about(16)}, reverse=True)

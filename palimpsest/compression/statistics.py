@@ -14,7 +14,7 @@ from palimpsest.provenance import PalimpsestError
 
 T = TypeVar("T")
 
-TILE = 512  # columns of the Gram matrix that are worked on at once
+TILE = 256  # columns of the Gram matrix that are worked on at once
 PIECE = 1 << 18  # of its entries, where they are moved
 
 

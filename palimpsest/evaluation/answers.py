@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,13 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from palimpsest.evaluation.scorers import Scorer
+
 IDENTITY = ("model", "label", "method", "level", "seed", "recovery")
 GROUPS = ("person", "passage", "subject")
-COLUMNS = ("task", "subset", "question", "form", "gold", "answer", "correct", "score", "tokens", *GROUPS, "bits")
+JUDGED = ("published", "measures")  # the published scorer's verdict, and further numbers of the answer, as JSON
+COLUMNS = (
+    "task", "subset", "question", "form", "gold", "answer", "correct", "score", "tokens", *GROUPS, "bits", *JUDGED,
+)  # fmt: skip
 MISSING = math.nan
 
 
-def rows(name: str, task, samples: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def rows(name: str, task, samples: list[dict[str, Any]], scorer: Scorer | None = None) -> Iterator[dict[str, Any]]:
     """The rows of one task from its lm-eval object (whose requests know their tokens) and the samples it logged."""
     requests = defaultdict(list)
     for request in task.instances:
@@ -28,6 +34,11 @@ def rows(name: str, task, samples: list[dict[str, Any]]) -> Iterator[dict[str, A
         asked = sorted(requests[sample["doc_id"]], key=lambda request: request.idx)
         row = {"task": name, "subset": doc.get("subset", ""), "question": str(doc.get("id", sample["doc_id"]))}
         row |= {"form": doc.get("form", "")} | OUTCOMES[task.OUTPUT_TYPE](sample, asked) | groups
+        row |= {"published": None, "measures": "{}"}
+        if scorer is not None:
+            verdict = scorer(doc, asked[0].args[0], sample["resps"][0][0])
+            row |= {"answer": verdict.answer, "correct": verdict.correct, "published": verdict.published}
+            row["measures"] = json.dumps(dict(verdict.measures), sort_keys=True)
         yield {column: row[column] for column in COLUMNS}
 
 

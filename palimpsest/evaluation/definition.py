@@ -19,6 +19,7 @@ METRICS = {  # output type -> metrics that the analysis knows
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
 }
 READERS = ("jsonl", "blimp", "text")  # of readers.py
+SCORERS = ()  # of scorers.py
 
 
 def names() -> list[str]:
@@ -89,6 +90,8 @@ def problems(name: str, definition: Any, has_rows: bool = False) -> Iterator[str
     if said["source"] == "folder" and not (isinstance(said.get("path"), str) and said.get("reader") in READERS):
         readers = ", ".join(READERS)
         yield f"metadata.palimpsest: source: folder needs `path:` (under PALIMPSEST_DATA) and `reader:` {readers}."
+    if (scorer := said.get("scorer")) is not None and scorer not in SCORERS:
+        yield f"metadata.palimpsest.scorer: {scorer!r} is none of {', '.join(SCORERS)}.{_near(scorer, SCORERS)}"
     required = said.get("required")
     if not isinstance(required, list) or not required:
         yield "metadata.palimpsest.required: list the fields that every row must have, e.g. [question, answer]."

@@ -18,10 +18,11 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 from lm_eval import evaluator
 from lm_eval.api.task import ConfigurableTask
 
-from palimpsest.evaluation import answers
+from palimpsest.evaluation import answers, definition
 from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.data import read_task
 from palimpsest.evaluation.language_model import LanguageModel
+from palimpsest.evaluation.scorers import SCORERS, Scorer
 from palimpsest.provenance import PalimpsestError
 
 if TYPE_CHECKING:
@@ -85,15 +86,18 @@ def ask(language_model: LanguageModel, folders: Sequence[Path], limit: int | Non
     # lm-eval warns of what is meant here: rows that are handed over, zero-shot questions.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     tasks: dict[str, Any] = {}
+    judges: dict[str, Scorer | None] = {}
     for folder in folders:
         wanted, rows = read_task(folder)
         tasks[wanted["task"]] = _task(wanted, Rows(rows[:limit]))
+        judges[wanted["task"]] = SCORERS.get(definition.ours(wanted).get("scorer"))
     # `simple_evaluate` would besides describe this machine in its results, by running a dozen programs.
     with _no_collection():
         results = evaluator.evaluate(
             language_model, {"tasks": tasks, "groups": {}, "group_map": {}}, bootstrap_iters=0, log_samples=True
         )
-        rows = [row for name, task in tasks.items() for row in answers.rows(name, task, results["samples"][name])]
+        samples = results["samples"]
+        rows = [row for name, task in tasks.items() for row in answers.rows(name, task, samples[name], judges[name])]
     return table(rows)
 
 
@@ -114,7 +118,7 @@ def table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
     import pandas
 
     frame = pandas.DataFrame(rows, columns=list(answers.COLUMNS))
-    types = {"correct": "boolean", "score": "float64", "tokens": "int64", "bits": "float64"}
+    types = {"correct": "boolean", "published": "boolean", "score": "float64", "tokens": "int64", "bits": "float64"}
     return frame.astype({column: types.get(column, "str") for column in frame.columns})
 
 

@@ -61,7 +61,7 @@ def wanda(
     needs=("gram",),
     levels=("sparsity", "n:m", "joint"),
     propagate=True,
-    version="2",
+    version="3",
     formula="UᵀU = (G + δI)⁻¹; drop the smallest w²/U_jj² of 128 columns; w_k -= (w_j / U_jj)·U_jk for k > j",
     cost="a Cholesky factor of the Gram matrix and its inverse (shared), then out·in²",
 )

@@ -45,7 +45,7 @@ def rtn(
     family="quantization",
     needs=("gram",),
     propagate=True,
-    version="2",
+    version="3",
     formula="UᵀU = (G + δI)⁻¹; for j = 1, 2, …: w′_j = round(w_j), w_k −= ((w_j − w′_j) / U_jj) · U_jk for k > j",
     cost="a Cholesky factor of the Gram matrix and its inverse (shared), then out·in²",
 )

@@ -50,6 +50,9 @@ class Sparse(CompressedWeight):
     def matrix(self) -> Float[Tensor, "out in"]:
         return torch.zeros(self.shape, dtype=self.dtype).masked_scatter_(self.kept, self.values)
 
+    def surely_finite(self) -> bool:
+        return self.input_scale is None and bool(torch.isfinite(self.values).all())
+
     def achieved(self) -> dict[str, float]:
         return {"sparsity": 1 - len(self.values) / self.kept.numel()}
 
