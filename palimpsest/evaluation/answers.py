@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from palimpsest.evaluation.scorers import Scorer
+from palimpsest.evaluation.scorers.verdict import Scorer
 
 IDENTITY = ("model", "label", "method", "level", "seed", "recovery")
 GROUPS = ("person", "passage", "subject")

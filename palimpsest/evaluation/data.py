@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from palimpsest.evaluation import definition, readers
+from palimpsest.evaluation import definition
+from palimpsest.evaluation.readers import READERS, files
 from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder
 
 GROUPS = ("subset", "form", "person", "passage", "subject")  # optional: what groups a question
@@ -47,7 +48,7 @@ def read_task(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
     task = folder.name
     wanted = definition.read(folder / f"{task}.yaml")
     required = definition.ours(wanted).get("required", [])
-    return wanted, [row for _, row in checked(readers.json_lines(folder / f"{task}.jsonl"), required)]
+    return wanted, [row for _, row in checked(files.json_lines(folder / f"{task}.jsonl"), required)]
 
 
 def checked(
@@ -95,20 +96,20 @@ def _check_field(place: str, row: dict[str, Any], field: str) -> None:
         raise PalimpsestError(f"{place}: the field {field!r} is empty.")
 
 
-def _source(task: str, settings: dict[str, Any], world: str | Path | None, root: str | Path | None) -> readers.Rows:
+def _source(task: str, settings: dict[str, Any], world: str | Path | None, root: str | Path | None) -> files.Rows:
     if settings.get("source") == "world":
         if world is None:
             raise PalimpsestError(
                 f"task {task}: its rows come from a world, and the study has none. "
                 "Add a `world:` section, or drop the task."
             )
-        rows = readers.json_lines(Path(world) / "tasks" / f"{task}.jsonl")
-    elif settings.get("source") == "folder" and settings.get("reader") in readers.READERS:
-        rows = readers.READERS[settings["reader"]](_folder(task, settings["path"], root), settings)
+        rows = files.json_lines(Path(world) / "tasks" / f"{task}.jsonl")
+    elif settings.get("source") == "folder" and settings.get("reader") in READERS:
+        rows = READERS[settings["reader"]](_folder(task, settings["path"], root), settings)
     else:
         raise PalimpsestError(
             f"task {task}: metadata.palimpsest does not say where its rows come from. Write `source: world`, or "
-            f"`source: folder` with `path:` and `reader:` ({', '.join(readers.READERS)})."
+            f"`source: folder` with `path:` and `reader:` ({', '.join(READERS)})."
         )
     right, wrong = settings.get("pair", (None, None))
     for place, row in rows:
@@ -116,7 +117,7 @@ def _source(task: str, settings: dict[str, Any], world: str | Path | None, root:
             for field in ("id", right, wrong):
                 _check_field(place, row, field)
             rest = {field: value for field, value in row.items() if field not in (right, wrong)}
-            row = rest | readers.in_fixed_order(row["id"], row[right], row[wrong])
+            row = rest | files.in_fixed_order(row["id"], row[right], row[wrong])
         yield place, row
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from palimpsest.evaluation.readers import READERS
+from palimpsest.evaluation.scorers import SCORERS
 from palimpsest.provenance import PalimpsestError
 
 SHIPPED = Path(__file__).parent / "tasks"
@@ -18,8 +20,6 @@ METRICS = {  # output type -> metrics that the analysis knows
     "loglikelihood": ("acc", "perplexity"),
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
 }
-READERS = ("jsonl", "blimp", "text")  # of readers.py
-SCORERS = ()  # of scorers.py
 
 
 def names() -> list[str]:

@@ -22,7 +22,8 @@ from palimpsest.evaluation import answers, definition
 from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.data import read_task
 from palimpsest.evaluation.language_model import LanguageModel
-from palimpsest.evaluation.scorers import SCORERS, Scorer
+from palimpsest.evaluation.scorers import SCORERS
+from palimpsest.evaluation.scorers.verdict import Scorer
 from palimpsest.provenance import PalimpsestError
 
 if TYPE_CHECKING:

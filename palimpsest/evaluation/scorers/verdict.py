@@ -1,7 +1,4 @@
-"""How generated answers are judged, where lm-eval's `exact_match` does not do: a task names one of these.
-
-Where the scorer that was published with a task is flawed, both verdicts are kept: `correct` is the strict one.
-"""
+"""What a scorer says of one generated answer."""
 
 from __future__ import annotations
 
@@ -21,5 +18,3 @@ class Verdict:
 
 
 Scorer = Callable[[Mapping[str, Any], str, str], Verdict]  # row, prompt, generated text
-
-SCORERS: dict[str, Scorer] = {}

@@ -1,0 +1,11 @@
+"""How generated answers are judged, where lm-eval's `exact_match` does not do: a task names one of these.
+
+Where the scorer that was published with a task is flawed, both verdicts are kept: `correct` is the strict one. This
+is imported by the checks of a study: whatever takes long to import, a scorer imports when it is called.
+"""
+
+from __future__ import annotations
+
+from palimpsest.evaluation.scorers.verdict import Scorer
+
+SCORERS: dict[str, Scorer] = {}
