@@ -12,7 +12,7 @@ import numpy as np
 from palimpsest.halves import HALVES, half
 from palimpsest.provenance import atomic_folder, write_json
 from palimpsest.settings import World
-from palimpsest.world import tasks
+from palimpsest.world import reading, tasks
 from palimpsest.world.documents import Document, Writer
 from palimpsest.world.forms import ATTRIBUTES
 from palimpsest.world.people import STREAMS, Population, populate
@@ -36,6 +36,8 @@ def build(world: World, output: str | Path) -> None:
             path = folder / "text" / f"{kind}.txt"
             path.parent.mkdir(exist_ok=True)
             path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        for task, rows in _reading(world, population).items():
+            _write_rows(folder / "tasks" / f"{task}.jsonl", rows)
         rng = _random(world.seed, "tasks")
         _write_rows(folder / "tasks" / "closed_book.jsonl", tasks.closed_book(population, rng))
         _write_rows(folder / "tasks" / "closed_book_mc.jsonl", tasks.closed_book_mc(population, rng))
@@ -45,6 +47,7 @@ def build(world: World, output: str | Path) -> None:
         )
         _write_rows(folder / "tasks" / "perplexity.jsonl", tasks.perplexity(writer, rng, world.questions_per_subset))
         _write_rows(folder / "tasks" / "attribute_value.jsonl", tasks.attribute_value(population))
+        _write_rows(folder / "tasks" / "biography.jsonl", tasks.biography(population))
 
 
 def training_documents(world: World, writer: Writer) -> list[Document]:
@@ -95,6 +98,21 @@ def _texts(world: World, writer: Writer) -> dict[str, list[str]]:
         other += [writer.text(_passage(world, writer, rng)) for _ in range(len(about) // 8)]
         texts[f"recovery_{pool}"] = [text for text in rng.sample(about + other, len(about) + len(other)) if text]
     return texts
+
+
+def _reading(world: World, population: Population) -> dict[str, Iterable[dict]]:
+    """Task -> its rows, each from a stream of its own."""
+    count = world.questions_per_subset
+
+    def draws(task: str) -> tuple[Population, random.Random, int]:
+        return population, _random(world.seed, task), count
+
+    return {
+        "open_book_absent": reading.absent(*draws("absent")),
+        "open_book_contradiction": reading.contradiction(*draws("contradiction")),
+        "open_book_length": reading.length(*draws("length"), CONTEXT),
+        "closed_book_distracted": reading.distracted(*draws("distracted")),
+    }
 
 
 def _random(seed: int, purpose: str) -> random.Random:

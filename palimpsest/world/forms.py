@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from dataclasses import dataclass
 
 TRAINED_STATEMENTS = 4
@@ -134,6 +136,41 @@ BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
 def statement(attribute: Attribute, form: int, name: str, value: str) -> str:
     """`Alba lives in Turin .`"""
     return attribute.statements[form].format(n=name, v=value)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a sentence states: `name`'s `attribute` is `value`, said in a form of that attribute."""
+
+    attribute: str
+    form: int
+    name: str
+    value: str
+
+
+def parse(sentence: str) -> Statement | None:
+    """The inverse of `statement`, in every form; None for any other sentence. A name is a capitalized word."""
+    for attribute, form, pattern in _patterns():
+        found = pattern.fullmatch(sentence)
+        if found and found["n"] not in _values():
+            return Statement(attribute, form, found["n"], found["v"])
+    return None
+
+
+@functools.cache
+def _patterns() -> tuple[tuple[str, int, re.Pattern[str]], ...]:
+    patterns = []
+    for attribute in ATTRIBUTES:
+        fields = {"n": r"(?P<n>[A-Z]\w*)", "v": f"(?P<v>{'|'.join(attribute.values)})"}
+        for number, form in enumerate(attribute.statements):
+            # Every form is words and its two fields; the full stop is its only special character.
+            patterns.append((attribute.name, number, re.compile(form.replace(".", r"\.").format(**fields))))
+    return tuple(patterns)
+
+
+@functools.cache
+def _values() -> frozenset[str]:
+    return frozenset(value for attribute in ATTRIBUTES for value in attribute.values)
 
 
 def question(attribute: Attribute, form: int, name: str) -> str:

@@ -14,9 +14,9 @@ from palimpsest.world.forms import ATTRIBUTES
 
 POOLS = ("R", "V", "U")
 POOL_SHARES = (0.45, 0.10, 0.45)
-STREAMS = {
-    name: number for number, name in enumerate(("names", "facts", "pools", "documents", "tasks", "texts", "knowledge"))
-}
+PURPOSES = ("names", "facts", "pools", "documents", "tasks", "texts", "knowledge")
+PURPOSES += ("absent", "distracted", "contradiction", "length")  # a task each
+STREAMS = {name: number for number, name in enumerate(PURPOSES)}
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:

@@ -1,4 +1,5 @@
-"""The world's questions, as rows: closed book, open book, entailment, perplexity, and the attribute-value probe."""
+"""The world's questions, as rows: closed book, open book, entailment, perplexity, biographies, and the attribute-value
+probe. reading.py has those about passages that do not help, contradict, or are long."""
 
 from __future__ import annotations
 
@@ -128,3 +129,21 @@ def attribute_value(population: Population) -> Iterator[Row]:
                     "value": person.facts[attribute.name],
                     "question": question(attribute, 0, person.name),
                 }
+
+
+def biography(population: Population) -> Iterator[Row]:
+    """The name with which a biography of each real person begins, and what it may then say.
+
+    `facts` are those that training says: attribute -> value. A biography in training says each of them once, so a
+    model is asked for as many statements; what comes after them no training text shows.
+    """
+    for person in population.people:
+        facts = {a.name: person.facts[a.name] for a in ATTRIBUTES if a.name in person.shown}
+        if facts:
+            yield {
+                "id": person.name,
+                "person": person.name,
+                "begin": person.name,
+                "answer": " ".join(statement(BY_NAME[name], 0, person.name, value) for name, value in facts.items()),
+                "facts": facts,
+            }
