@@ -6,6 +6,17 @@ is imported by the checks of a study: whatever takes long to import, a scorer im
 
 from __future__ import annotations
 
+from palimpsest.evaluation.scorers.biography import biography
+from palimpsest.evaluation.scorers.factoid import factoid, triviaqa
+from palimpsest.evaluation.scorers.free_text import chat, summary
+from palimpsest.evaluation.scorers.sources import value_source
 from palimpsest.evaluation.scorers.verdict import Scorer
 
-SCORERS: dict[str, Scorer] = {}
+SCORERS: dict[str, Scorer] = {
+    "biography": biography,
+    "chat": chat,
+    "factoid": factoid,
+    "summary": summary,
+    "triviaqa": triviaqa,
+    "value_source": value_source,
+}
