@@ -1,7 +1,7 @@
 """Questions after a passage that does not help, that contradicts what was learned, or that is long.
 
-Passages are about invented people unless they contradict: then one is real. Values that a passage says of others never
-are the one that training said, so that each answer tells where it comes from (`sources`: evaluation/scorers/sources.py).
+Passages are about invented people unless they contradict: then one is real. No value that a passage says is the one
+that training said, so that an answer tells where it comes from (`sources`: evaluation/scorers/sources.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def absent(population: Population, rng: random.Random, count: int) -> Iterator[R
 
 
 def distracted(population: Population, rng: random.Random, count: int) -> Iterator[Row]:
-    """A passage about invented people and a question about a real person, who is not in it: what was learned is right."""
+    """A passage about invented people and a question about a real person, of whom what was learned is right."""
     facts = shown_facts(population)
     for subset, people in SIZES:
         for number, (person, attribute) in enumerate(rng.sample(facts, min(count, len(facts)))):

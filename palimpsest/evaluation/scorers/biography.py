@@ -1,4 +1,4 @@
-"""Biographies of the world's people, parsed by its grammar: well formed, about the person, and true are three things."""
+"""Biographies of people of the world, parsed by its grammar: well formed, on the person, and true are three things."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from palimpsest.world.forms import parse
 def biography(row: Mapping[str, Any], prompt: str, text: str) -> Verdict:
     """Judge the first statements of `prompt` and `text`, as many as the row's `facts` (attribute -> value).
 
-    correct: each of them is a statement of the grammar, about the row's person, and true. The measures are shares of
-    the judged sentences but for the last two; a sentence that was not finished is none of the grammar.
+    correct: all are well formed, about the person and true, and none says again what another said. Measures:
 
-    well_formed: is a statement, in a form of any attribute (held-out forms too), with a value of that attribute.
-    about: of the well formed, those about the person.
-    true: of the well formed about the person, those whose value is right; what training never said is not true.
-    complete: the share of the person's facts that the sentences tell rightly: saying one thing twice tells it once.
-    fluent_but_wrong: 1 if every sentence is well formed and about the person, and one is not true.
+    well_formed: share of the sentences that are a statement, in any of its attribute's forms (held-out ones too), with
+        a value of that attribute. One that was cut off is none.
+    about: share of the well formed that are about the person.
+    true: share of those whose value is right; what training never said is not right.
+    complete: share of the person's facts that are told rightly: to say one thing twice tells it once.
+    fluent_but_wrong: 1 if all are well formed and about the person, and one is not true.
     """
     facts, person = row.get("facts"), row.get("person")
     if not isinstance(facts, Mapping) or not facts or not person:
@@ -33,17 +33,17 @@ def biography(row: Mapping[str, Any], prompt: str, text: str) -> Verdict:
     about = [found for found in statements if found.name == person]
     true = [found for found in about if facts.get(found.attribute) == found.value]
     fluent = len(about) == len(said) == len(facts)
-    correct = fluent and len(true) == len(said)
+    told = {found.attribute for found in true}
     measures = {
         "well_formed": len(statements) / len(said),
-        "complete": len({found.attribute for found in true}) / len(facts),
-        "fluent_but_wrong": float(fluent and not correct),
+        "complete": len(told) / len(facts),
+        "fluent_but_wrong": float(fluent and len(true) < len(said)),
     }
     if statements:
         measures["about"] = len(about) / len(statements)
     if about:
         measures["true"] = len(true) / len(about)
-    return Verdict(" ".join(said), correct, measures=measures)
+    return Verdict(" ".join(said), len(told) == len(said) == len(facts), measures=measures)
 
 
 def _sentences(text: str) -> list[str]:

@@ -19,8 +19,8 @@ def value_source(row: Mapping[str, Any], prompt: str, text: str) -> Verdict:
     sources, options = row.get("sources"), row.get("options")
     if not isinstance(sources, Mapping) or not isinstance(options, list):
         raise PalimpsestError(
-            f"question {row.get('id')!r}: where its answer comes from is told by its row's `sources` and `options`, e.g. "
-            f'"sources": {{"learned": ["Turin"]}}; they are {sources!r} and {options!r}.'
+            f"question {row.get('id')!r}: its row must have `options` and say where they come from, e.g. "
+            f'"sources": {{"learned": ["Turin"]}}; `sources` and `options` are {sources!r} and {options!r}.'
         )
     answer, right = text.strip(), row["answer"]
     measures = {name: float(answer in values) for name, values in sources.items()}
