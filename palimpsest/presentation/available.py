@@ -8,23 +8,34 @@ from palimpsest.presentation.data import Tables
 
 def figures(tables: Tables) -> list[str]:
     """Names of the figures that can be drawn, in the order of the report."""
-    from palimpsest.presentation.names import FIGURES, MOST_CELLS, shared_cells, sweeps, told_apart
+    from palimpsest.presentation.names import (
+        FIGURES,
+        MANY_TASKS,
+        MOST_CELLS,
+        MOST_COLUMNS,
+        shared_cells,
+        sweeps,
+        told_apart,
+    )
 
     cells = [cell for cell in tables.cells if not cell.is_dense]
     few = told_apart(cells)
     compressed = bool(tables.models)
     kinds = quantities.perplexities(tables, "relative_perplexity", quantities.WITHOUT_KNOWN_FACTS)
     world = tables.has(quantities.CLOSED_BOOK)
+    tasks = {quantity.task for quantity in quantities.by_task(tables)}
+    many = len({quantity.task for quantity in quantities.judged(tables)}) >= MANY_TASKS
     have = {
         "accuracy": compressed and few and world,
         "knowledge_vs_perplexity": few and bool(kinds) and tables.has(quantities.CLOSED_BOOK_CHANGE),
         "knowledge_bits": few and tables.has(quantities.BITS),
         "flips": compressed and len(cells) <= MOST_CELLS and bool(quantities.flips(tables)),
+        "tasks": compressed and many and len(cells) <= MOST_COLUMNS,
         "calibration": world and bool(sweeps(tables.calibrations)),
         "models": world and 0 < len(shared_cells(cells)) <= MOST_CELLS,
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
         "probes": few and (tables.folder / "probes.parquet").exists(),
-        "language": compressed and few and not world,
+        "language": compressed and few and not world and len(tasks) < MANY_TASKS,
         "time": bool(tables.times),
     }
     return [name for name in FIGURES if have[name]]
@@ -35,6 +46,7 @@ def tables_of(tables: Tables) -> list[str]:
     have = {
         "cells": True,
         "flips": bool(tables.models) and bool(quantities.flips(tables)),
+        "tasks": True,
         "calibration": tables.has(quantities.LEAKAGE),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
         "claims": bool(tables.claims),

@@ -21,6 +21,7 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
     "knowledge_vs_perplexity": (("metrics.parquet",), "Knowledge against perplexity"),
     "knowledge_bits": (("metrics.parquet", "measurements.parquet"), "What was lost"),
     "flips": (("metrics.parquet",), "What was lost"),
+    "tasks": (("metrics.parquet",), "What was lost"),
     "calibration": (("metrics.parquet",), "Which calibration keeps knowledge"),
     "models": (("metrics.parquet",), "The same cells on different models"),
     "recovery": (("metrics.parquet",), "What came back"),
@@ -31,6 +32,7 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
 TABLES: dict[str, tuple[str, ...]] = {
     "cells": ("metrics.parquet", "measurements.parquet"),
     "flips": ("metrics.parquet",),
+    "tasks": ("metrics.parquet",),
     "calibration": ("metrics.parquet",),
     "recovery": ("metrics.parquet", "measurements.parquet"),
     "claims": ("claims.json",),
@@ -40,6 +42,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 
 MOST_LABELS, MOST_OF_A_METHOD = 30, 4  # that colours, markers and lines can tell apart
 MOST_CELLS = 48  # of a figure with a row a cell
+MOST_COLUMNS = 16  # cells of a figure with a column a cell
+MANY_TASKS = 6  # from so many on, a figure shows all at once and none by level
 
 
 def figure_names(study: Study) -> list[str]:
@@ -53,11 +57,12 @@ def figure_names(study: Study) -> list[str]:
         "knowledge_vs_perplexity": compressed and few and {"closed_book", "perplexity"} <= tasks,
         "knowledge_bits": few and "closed_book_mc" in tasks,
         "flips": compressed and len(cells) <= MOST_CELLS and bool(judged),
+        "tasks": compressed and len(judged) >= MANY_TASKS and len(cells) <= MOST_COLUMNS,
         "calibration": "closed_book" in tasks and bool(_sweeps(study)),
         "models": "closed_book" in tasks and 0 < len(shared_cells(cells)) <= MOST_CELLS,
         "recovery": "closed_book" in tasks and bool(study.recovery),
         "probes": few and bool(study.probes),
-        "language": compressed and few and "closed_book" not in tasks,
+        "language": compressed and few and "closed_book" not in tasks and len(tasks) < MANY_TASKS,
         "time": True,
     }
     return [name for name in FIGURES if wanted[name]]
@@ -70,6 +75,7 @@ def table_names(study: Study) -> list[str]:
     wanted = {
         "cells": True,
         "flips": _compressed(study) and bool(judged),
+        "tasks": True,
         "calibration": "closed_book" in study.tasks
         and any(halves <= {study.calibration[name].text for name in names} for names in _sweeps(study).values()),
         "recovery": "closed_book" in study.tasks and bool(study.recovery),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from palimpsest.presentation.data import Quantity, Tables
 
 CLOSED_BOOK = Quantity("closed book", "closed_book", "exact_match", subset="shown")
@@ -25,6 +27,8 @@ RELEARNED = Quantity("re-learned", "closed_book", "relearned", subset="pool R", 
 SEED_MEAN = Quantity("closed book, mean over seeds", "closed_book", "seed_mean", subset="shown")
 LEAKAGE = Quantity("own half over other half", "closed_book", "calibration_leakage", subset="shown")
 CONTENT = Quantity("other half over this text", "closed_book", "calibration_content", subset="shown")
+
+SCORES = ("acc", "exact_match", "perplexity")
 
 KINDS = {"prose": "prose without facts", "passages": "passages about invented people", "biographies": "biographies"}
 PROPER = {"blimp": "BLiMP", "tinystories": "TinyStories", "wikitext2": "WikiText-2"}
@@ -74,3 +78,36 @@ def accuracies(tables: Tables) -> list[Quantity]:
     others = sorted({(task, metric) for task, metric in zip(rows["task"], rows["metric"], strict=True)})
     world = {quantity.task for quantity in KNOWLEDGE}
     return known + [Quantity(title_of(task), task, metric) for task, metric in others if task not in world]
+
+
+def judged(tables: Tables) -> list[Quantity]:
+    """Accuracy of every task that cells were compared on, by the strict scoring, over all its questions."""
+    metrics = tables.metrics
+    compared = set(metrics.loc[metrics["metric"] == "difference", "task"])
+    return [quantity for quantity in by_task(tables) if quantity.task in compared and quantity.percent]
+
+
+def by_task(tables: Tables) -> list[Quantity]:
+    """Every metric of every task over all its questions: accuracies by every scoring, perplexities, then measures."""
+    rows = tables.metrics
+    rows = rows[(rows["subset"] == "all") & (rows["recovery"] == "none") & (rows["label"] == "dense")]
+    wanted = rows["metric"].isin(SCORES) | (rows["scoring"] == "measure")
+    keys = rows.loc[wanted, ["task", "scoring", "metric"]].drop_duplicates().itertuples(index=False, name=None)
+    place = {scoring: number for number, scoring in enumerate(("generated", "ranked", "likelihood", "published"))}
+    order = [quantity.task for quantity in KNOWLEDGE]
+    return [
+        Quantity(title_of(task), task, metric, scoring=scoring, percent=metric in SCORES[:2] and scoring != "published")
+        for task, scoring, metric in sorted(
+            keys, key=lambda key: (order.index(key[0]) if key[0] in order else 99, key[0], place.get(key[1], 9), key[2])
+        )
+    ]
+
+
+def change_of(quantity: Quantity) -> Quantity:
+    """By how much cells differ from the dense model in an accuracy."""
+    return replace(quantity, metric="difference", scoring=None)
+
+
+def p_of(quantity: Quantity) -> Quantity:
+    """The p-value of that difference, corrected over the cells."""
+    return replace(quantity, metric="p_holm", scoring=None)

@@ -41,7 +41,7 @@ def sections(study: Tables) -> list[Section]:
     losses = [*summary.lost(study), *summary.size(study)]
     every = [
         Section("lost", "What was lost, by which method, at which size?", losses,
-                ["accuracy", "language", "knowledge_bits", "flips"], ["cells", "flips"]),
+                ["accuracy", "tasks", "language", "knowledge_bits", "flips"], ["cells", "tasks", "flips"]),
         Section("perplexity", "Does perplexity warn of lost knowledge?", summary.hidden(study),
                 ["knowledge_vs_perplexity"]),
         Section("calibration", "Which calibration keeps knowledge?", summary.calibrated(study), ["calibration"],
