@@ -26,7 +26,13 @@ def rows(name: str, task, samples: list[dict[str, Any]], scorer: Scorer | None =
     requests = defaultdict(list)
     for request in task.instances:
         requests[request.doc_id].append(request)
+    # lm-eval samples a question once a filter: the first one's verdict counts, those of the others are measures.
+    first = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
+    others: dict[int, dict[str, float]] = defaultdict(dict)
     for sample in samples:
+        if sample["filter"] != samples[0]["filter"]:
+            others[sample["doc_id"]][sample["filter"]] = float(sample["exact_match"])
+    for sample in first:
         doc = sample["doc"]
         # Questions that need no other grouping are grouped by the attribute they ask for.
         groups = {group: doc.get(group, "") for group in GROUPS}
@@ -34,11 +40,12 @@ def rows(name: str, task, samples: list[dict[str, Any]], scorer: Scorer | None =
         asked = sorted(requests[sample["doc_id"]], key=lambda request: request.idx)
         row = {"task": name, "subset": doc.get("subset", ""), "question": str(doc.get("id", sample["doc_id"]))}
         row |= {"form": doc.get("form", "")} | OUTCOMES[task.OUTPUT_TYPE](sample, asked) | groups
-        row |= {"published": None, "measures": "{}"}
+        row["published"], measures = None, others[sample["doc_id"]]
         if scorer is not None:
             verdict = scorer(doc, asked[0].args[0], sample["resps"][0][0])
             row |= {"answer": verdict.answer, "correct": verdict.correct, "published": verdict.published}
-            row["measures"] = json.dumps(dict(verdict.measures), sort_keys=True)
+            measures = measures | verdict.measures
+        row["measures"] = json.dumps(measures, sort_keys=True)
         yield {column: row[column] for column in COLUMNS}
 
 

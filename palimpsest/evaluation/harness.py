@@ -86,20 +86,31 @@ def ask(language_model: LanguageModel, folders: Sequence[Path], limit: int | Non
 
     # lm-eval warns of what is meant here: rows that are handed over, zero-shot questions.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    tasks: dict[str, Any] = {}
-    judges: dict[str, Scorer | None] = {}
-    for folder in folders:
-        wanted, rows = read_task(folder)
-        tasks[wanted["task"]] = _task(wanted, Rows(rows[:limit]))
-        judges[wanted["task"]] = SCORERS.get(definition.ours(wanted).get("scorer"))
-    # `simple_evaluate` would besides describe this machine in its results, by running a dozen programs.
+    asked = [(wanted, rows[:limit]) for wanted, rows in map(read_task, folders)]
+    rows: list[dict[str, Any]] = []
     with _no_collection():
-        results = evaluator.evaluate(
-            language_model, {"tasks": tasks, "groups": {}, "group_map": {}}, bootstrap_iters=0, log_samples=True
-        )
-        samples = results["samples"]
-        rows = [row for name, task in tasks.items() for row in answers.rows(name, task, samples[name], judges[name])]
+        for turn in sorted({row.get("turn", 1) for _, questions in asked for row in questions}):
+            rows += _ask_turn(language_model, asked, turn, said=rows)
     return table(rows)
+
+
+def _ask_turn(language_model: LanguageModel, asked: list[tuple], turn: int, said: list[dict]) -> list[dict[str, Any]]:
+    """The rows of a turn, whose questions are told in `answered` what was `said` to the one that they come `after`."""
+    before = {(row["task"], row["question"]): row["answer"] for row in said}
+    tasks: dict[str, Any] = {}
+    scorers: dict[str, Scorer | None] = {}
+    for wanted, rows in asked:
+        name = wanted["task"]
+        now = [row for row in rows if row.get("turn", 1) == turn]
+        now = [row | {"answered": before[name, row["after"]]} if row.get("after") else row for row in now]
+        if now:
+            tasks[name] = _task(wanted, Rows(now))
+            scorers[name] = SCORERS.get(definition.ours(wanted).get("scorer"))
+    # `simple_evaluate` would besides describe this machine in its results, by running a dozen programs.
+    samples = evaluator.evaluate(
+        language_model, {"tasks": tasks, "groups": {}, "group_map": {}}, bootstrap_iters=0, log_samples=True
+    )["samples"]
+    return [row for name, task in tasks.items() for row in answers.rows(name, task, samples[name], scorers[name])]
 
 
 @contextlib.contextmanager

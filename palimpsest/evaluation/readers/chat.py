@@ -30,7 +30,8 @@ def _turns(place: str, line: dict[str, Any]) -> list[str]:
     turns = line.get("turns", [line.get("text")])
     if "question_id" not in line or not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
         raise PalimpsestError(
-            f"{place}: a question has a `question_id`, and `turns` (a list of texts) or `text`; this has {sorted(line)}."
+            f"{place}: a question has a `question_id`, and `turns` (a list of texts) or `text`; this has "
+            f"{', '.join(sorted(line))}, and none of them may be empty."
         )
     if len(turns) > 2:
         raise PalimpsestError(f"{place}: {len(turns)} turns; conversations of one or two turns are read.")

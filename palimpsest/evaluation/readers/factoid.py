@@ -25,9 +25,8 @@ def factoid(folder: Path, settings: dict[str, Any]) -> Rows:
     for place, line in _lines(folder, settings):
         path, _, number = place.rpartition(", line ")
         row = {"id": _field(place, line, fields["id"], str) if "id" in fields else f"{Path(path).stem}/{number}"}
-        row |= _question(
-            place, _field(place, line, fields["question"], str), _field(place, line, fields["answers"], list)
-        )
+        question = _field(place, line, fields["question"], str)
+        row |= _question(place, question, _field(place, line, fields["answers"], list))
         if "subject" in fields:
             row["subject"] = _field(place, line, fields["subject"], str)
         if "popularity" in fields:

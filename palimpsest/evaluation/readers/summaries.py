@@ -16,8 +16,8 @@ NAME = r"[A-Z][\w’'-]*(?:\.(?:[A-Z]\.?)+)?"
 
 
 def summaries(folder: Path, settings: dict[str, Any]) -> Rows:
-    """A row a story: `question` the `instruction` and the story without its highlights, `answer` the highlights, `facts`
-    what these name. The subset is the folder that the story lies in, by its length."""
+    """A row a story: `question` is the `instruction` and the story without its highlights, `answer` the highlights,
+    `facts` what these name. The subset is the folder that the story lies in, by its length."""
     for entry in settings["files"]:
         for path in find(folder / entry["file"], "*.story"):
             story, *highlights = (part.strip() for part in read_text(path).split(HIGHLIGHT))
