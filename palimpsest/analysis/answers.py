@@ -145,10 +145,14 @@ def task_scoring(tasks_folder: Path | str, tasks: Iterable[str]) -> dict[str, tu
     return found
 
 
+def read_rows(tasks_folder: Path | str, task: str) -> list[dict[str, Any]]:
+    """The rows of a task's folder, as they were asked."""
+    path = Path(tasks_folder) / task / f"{task}.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
 def read_questions(tasks_folder: Path | str, task: str) -> pandas.DataFrame:
     """The rows of a task that was made from the world: question, person, attribute, use, number of options, pool."""
-    path = Path(tasks_folder) / task / f"{task}.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     return pandas.DataFrame(
         {
             "question": str(row["id"]),
@@ -158,5 +162,5 @@ def read_questions(tasks_folder: Path | str, task: str) -> pandas.DataFrame:
             "options": len(row.get("options", ())),
             "pool": row.get("pool", ""),
         }
-        for row in rows
+        for row in read_rows(tasks_folder, task)
     )
