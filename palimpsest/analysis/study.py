@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas
 
-from palimpsest.analysis import calibration
+from palimpsest.analysis import baselines, calibration
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
 from palimpsest.analysis.metrics import COLUMNS, metrics
@@ -38,7 +38,11 @@ def analyse(
         tasks_folder=results / "tasks",
         facts=facts,
         measurements=_read(results / "measurements.parquet"),
-        more=[calibration.contrasts(answers, cells), calibration.tokens(results, grid, cells)],
+        more=[
+            calibration.contrasts(answers, cells),
+            calibration.tokens(results, grid, cells),
+            baselines.baselines(results / "tasks", tasks),
+        ],
     )
     if probes:
         probed = pandas.read_parquet(results / "probes.parquet").astype({"layer": str})

@@ -86,7 +86,8 @@ class Tables:
     def metrics(self) -> pandas.DataFrame:
         columns = [*CELL, "recovery", "task", "subset", "scoring", "metric", "value", "low", "high"]
         table = self._parquet("metrics.parquet", columns)
-        return table[table["scoring"] != "probe"]  # which `probes` has, with the random floor that is no cell
+        # `probes` has those of probes, with the random floor, which is no cell; nor are baselines that know no passage.
+        return table[~table["scoring"].isin(("probe", "baseline"))]
 
     @cached_property
     def measurements(self) -> pandas.DataFrame:
