@@ -12,6 +12,13 @@ Of tasks about the facts of the world:
                                          knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
     known_share                          displaced.py; subsets "pool R", "pool V", "pool U"
     damage, returned_unseen, relearned   displaced.py; on "pool U", "pool U" and "pool R"
+Of tasks in buckets of length, `people=1`, `people=8`, … (length.py):
+    bucket_kept                          1 at the dense control if it answers enough of the bucket to count
+    length_interaction                   by kind of length: loss in the longest such bucket minus loss in the shortest
+Of models of several sizes (equal_bytes.py), on half_b; the subset is the other model:
+    at_equal_bytes                       at the best cell of no more bytes than a smaller dense model: minus that model's
+    perplexity_at_equal_bytes            the same for texts: divided by that model's
+    cells_at_equal_bytes                 no task; how many such cells there are
 Of calibrations (calibration.py):
     seed_mean                            share of right answers, mean over the seeds of the samples, on "shown"
     calibration_leakage                  at cells calibrated on half of the people: own half minus other half
@@ -19,6 +26,8 @@ Of calibrations (calibration.py):
     calibration_tokens                   no task; the subset is the name of the calibration
 Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):
     acc, control_acc, selectivity        probing/probes.py
+Of tasks on pairs of statements (scoring and label "baseline", no model; the method is the baseline):
+    acc                                  baselines.py
 """
 
 from __future__ import annotations
@@ -30,7 +39,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from palimpsest.analysis import displaced, intervals, knowledge
+from palimpsest.analysis import displaced, equal_bytes, intervals, knowledge, length
 from palimpsest.analysis.answers import VARIANT, clusters, read_questions
 from palimpsest.analysis.flips import flips, of_dense, paired, parts
 
@@ -54,6 +63,8 @@ def metrics(
         measures(answers),
         flips(answers),
         perplexities(answers, scoring),
+        length.interactions(answers),
+        equal_bytes.at_equal_bytes(answers, measurements),
         *more,
     ]
     if facts is not None:
@@ -78,7 +89,9 @@ def _about_facts(
     for task, (_, metric) in scoring.items():
         rows = answers[answers["task"] == task]
         if metric != "perplexity" and len(rows) and (rows["person"] != "").all():
-            asked[task] = rows, read_questions(tasks_folder, task)
+            questions = read_questions(tasks_folder, task)
+            if (questions["attribute"] != "").all():  # a biography asks for all of a person's facts at once
+                asked[task] = rows, questions
     selecting = [found for found in asked.values() if (found[1]["use"] == "select").any()]
     tables = []
     # One task selects what is known, for all tasks alike.
