@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from palimpsest.evaluation import registered
 from palimpsest.evaluation.readers import READERS
 from palimpsest.evaluation.scorers import SCORERS
 from palimpsest.provenance import PalimpsestError
@@ -27,6 +29,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
+def is_registered(task: str) -> bool:
+    """Whether a task is taken from lm-eval's own registry: nothing shipped has its name, and lm-eval's registry has."""
+    return task not in names() and registered.find(task) is not None
+
+
 def shipped(task: str) -> dict[str, Any]:
     """The definition of a task by its name."""
     if task not in names():
@@ -36,6 +43,42 @@ def shipped(task: str) -> dict[str, Any]:
             f"there is no task {task!r}.{meant} There are {', '.join(names())}; a new one is a YAML file in {SHIPPED}."
         )
     return read(SHIPPED / f"{task}.yaml", has_rows=False)
+
+
+def with_options(definition: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition with what a study says of the task under `data`; refuses what the task cannot have."""
+    wanted = copy.deepcopy(definition)
+    task, said = wanted["task"], wanted["metadata"]["palimpsest"]
+    if options.get("rows") is not None:
+        said["rows"] = options["rows"]
+    if options.get("window") is not None:
+        if "window" not in said:
+            raise PalimpsestError(f"data.{task}.window: this task is not cut into windows. Drop the key.")
+        said["window"] = options["window"]
+    shots = options.get("num_fewshot")
+    if shots and "fewshot" not in said:
+        raise PalimpsestError(f"data.{task}.num_fewshot: this task has no examples to show. Drop the key.")
+    if shots is not None:
+        wanted["num_fewshot"] = shots
+    if wanted.get("num_fewshot"):
+        wanted.setdefault("fewshot_split", "dev")
+    else:
+        wanted.pop("fewshot_split", None)
+        wanted.pop("fewshot_config", None)
+    return wanted
+
+
+def inputs(said: Mapping[str, Any], folder: Path) -> list[str]:
+    """The files that a task's rows are made from: those that it names, else everything in its folder."""
+    listed = [entry["file"] for entry in said.get("files", []) if isinstance(entry, dict)]
+    if listed:
+        return [str(folder / name) for name in listed]
+    return sorted(str(path) for path in folder.rglob("*") if path.is_file())
+
+
+def write(path: Path, definition: Mapping[str, Any]) -> None:
+    """Write a task's YAML."""
+    path.write_text(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def read(path: Path, has_rows: bool = True) -> dict[str, Any]:
@@ -73,6 +116,8 @@ def problems(name: str, definition: Any, has_rows: bool = False) -> Iterator[str
             return
     if definition["task"] != name:
         yield f"task: {definition['task']!r}, but the file is named {name}. Write `task: {name}`."
+    if has_rows and ours(definition).get("source") == registered.SOURCE:
+        return
     if output_type not in METRICS:
         yield f"output_type: {output_type!r} is none of {', '.join(METRICS)}.{_near(output_type, METRICS)}"
         return
@@ -90,6 +135,12 @@ def problems(name: str, definition: Any, has_rows: bool = False) -> Iterator[str
     if said["source"] == "folder" and not (isinstance(said.get("path"), str) and said.get("reader") in READERS):
         readers = ", ".join(READERS)
         yield f"metadata.palimpsest: source: folder needs `path:` (under PALIMPSEST_DATA) and `reader:` {readers}."
+    if (hub := said.get("hub")) is not None and not (
+        isinstance(hub, dict) and isinstance(hub.get("repo"), str) and isinstance(hub.get("files"), list)
+    ):
+        yield 'metadata.palimpsest.hub: write e.g. `hub: {repo: allenai/sciq, files: ["data/test-*.parquet"]}`.'
+    if definition.get("num_fewshot") and not isinstance((said.get("fewshot") or {}).get("files"), list):
+        yield "metadata.palimpsest.fewshot: num_fewshot needs e.g. `fewshot: {files: [train.jsonl]}`."
     if (scorer := said.get("scorer")) is not None and scorer not in SCORERS:
         yield f"metadata.palimpsest.scorer: {scorer!r} is none of {', '.join(SCORERS)}.{_near(scorer, SCORERS)}"
     required = said.get("required")
@@ -109,7 +160,8 @@ def _near(word: Any, known: Iterable[str]) -> str:
 
 def ours(definition: dict[str, Any]) -> dict[str, Any]:
     """`metadata.palimpsest` of a definition."""
-    return (definition.get("metadata") or {}).get("palimpsest") or {}
+    metadata = definition.get("metadata")
+    return (metadata.get("palimpsest") if isinstance(metadata, dict) else None) or {}
 
 
 def is_probe(task: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
 import logging
 import os
@@ -16,26 +15,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
 from lm_eval import evaluator
-from lm_eval.api.task import ConfigurableTask
 
-from palimpsest.evaluation import answers, definition
+from palimpsest.evaluation import answers, questions
 from palimpsest.evaluation.cache import AnswerCache
-from palimpsest.evaluation.data import read_task
 from palimpsest.evaluation.language_model import LanguageModel
+from palimpsest.evaluation.questions import Questions
 from palimpsest.evaluation.scorers import SCORERS
 from palimpsest.evaluation.scorers.verdict import Scorer
 from palimpsest.provenance import PalimpsestError
 
 if TYPE_CHECKING:
     import pandas
-
-
-class Rows(list):
-    """A task's rows as lm-eval wants a split: a sequence that knows its fields."""
-
-    @property
-    def features(self) -> dict[str, None]:
-        return {field: None for row in self[:1] for field in row}
 
 
 def lm(
@@ -86,31 +76,44 @@ def ask(language_model: LanguageModel, folders: Sequence[Path], limit: int | Non
 
     # lm-eval warns of what is meant here: rows that are handed over, zero-shot questions.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    asked = [(wanted, rows[:limit]) for wanted, rows in map(read_task, folders)]
+    asked = [questions.read(folder, language_model, limit) for folder in folders]
     rows: list[dict[str, Any]] = []
     with _no_collection():
-        for turn in sorted({row.get("turn", 1) for _, questions in asked for row in questions}):
+        for turn in sorted({1} | {row.get("turn", 1) for task in asked for row in task.rows}):
             rows += _ask_turn(language_model, asked, turn, said=rows)
     return table(rows)
 
 
-def _ask_turn(language_model: LanguageModel, asked: list[tuple], turn: int, said: list[dict]) -> list[dict[str, Any]]:
+def _ask_turn(
+    language_model: LanguageModel, asked: Sequence[Questions], turn: int, said: list[dict]
+) -> list[dict[str, Any]]:
     """The rows of a turn, whose questions are told in `answered` what was `said` to the one that they come `after`."""
     before = {(row["task"], row["question"]): row["answer"] for row in said}
     tasks: dict[str, Any] = {}
+    drawn: dict[str, list[int]] = {}
     scorers: dict[str, Scorer | None] = {}
-    for wanted, rows in asked:
-        name = wanted["task"]
-        now = [row for row in rows if row.get("turn", 1) == turn]
-        now = [row | {"answered": before[name, row["after"]]} if row.get("after") else row for row in now]
-        if now:
-            tasks[name] = _task(wanted, Rows(now))
-            scorers[name] = SCORERS.get(definition.ours(wanted).get("scorer"))
+    for task in asked:
+        now = [row for row in task.rows if row.get("turn", 1) == turn]
+        now = [row | {"answered": before[task.name, row["after"]]} if row.get("after") else row for row in now]
+        if now or (turn == 1 and task.is_registered):
+            tasks[task.name] = built = task.task(now, language_model)
+            scorers[task.name] = SCORERS.get(task.said.get("scorer"))
+            if task.is_registered and (numbers := task.drawn(built)) is not None:
+                drawn[task.name] = numbers
     # `simple_evaluate` would besides describe this machine in its results, by running a dozen programs.
     samples = evaluator.evaluate(
-        language_model, {"tasks": tasks, "groups": {}, "group_map": {}}, bootstrap_iters=0, log_samples=True
+        language_model,
+        {"tasks": tasks, "groups": {}, "group_map": {}},
+        samples=drawn or None,
+        bootstrap_iters=0,
+        log_samples=True,
     )["samples"]
-    return [row for name, task in tasks.items() for row in answers.rows(name, task, samples[name], scorers[name])]
+    ours = {task.name: not task.is_registered for task in asked}
+    return [
+        row
+        for name, task in tasks.items()
+        for row in answers.rows(name, task, samples[name], scorers[name], ours[name])
+    ]
 
 
 @contextlib.contextmanager
@@ -132,15 +135,6 @@ def table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
     frame = pandas.DataFrame(rows, columns=list(answers.COLUMNS))
     types = {"correct": "boolean", "published": "boolean", "score": "float64", "tokens": "int64", "bits": "float64"}
     return frame.astype({column: types.get(column, "str") for column in frame.columns})
-
-
-def _task(wanted: dict[str, Any], rows: Rows) -> ConfigurableTask:
-    """lm-eval's task on rows that are here already: the `datasets` library would copy them to its cache first."""
-    config = copy.deepcopy(wanted) | {"custom_dataset": lambda **_: {"test": rows}, "test_split": "test"}
-    config |= {"num_fewshot": wanted.get("num_fewshot", 0)}
-    task = ConfigurableTask(config=config)
-    task.set_fewshot_seed(1234)
-    return task
 
 
 def _cache(cache: AnswerCache | str | Path | None) -> AnswerCache | None:

@@ -45,11 +45,11 @@ def test_text_is_the_question_and_its_right_answer(tmp_path, task, row, changes,
 @pytest.mark.parametrize(("task", "row", "changes", "wanted"), CASES, ids=[f"{c[0]}-{len(c[2])}" for c in CASES])
 def test_text_is_what_lm_eval_asks_for_and_takes_as_right(tmp_path, task, row, changes, wanted):
     """lm-eval's own context and right continuation, joined, are the document."""
-    from palimpsest.evaluation.harness import Rows, _task
+    from palimpsest.evaluation.questions import Questions
 
     folder = folder_of(tmp_path, task, row, **changes)
     definition_, rows = texts.read_task(folder)
-    asked = _task(definition_, Rows(rows))
+    asked = Questions(folder, definition_, rows, limit=None).task(rows, language_model=None)
     doc = rows[0]
     context, target = asked.doc_to_text(doc), asked.doc_to_target(doc)
     if asked.OUTPUT_TYPE == "multiple_choice":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ from palimpsest.provenance import PalimpsestError
 Rows = Iterator[tuple[str, dict[str, Any]]]  # each row with its file and line
 
 
-def json_lines(path: Path) -> Rows:
-    """A file with one JSON object a line."""
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+def numbered_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with one JSON object a line, each with the number of its line."""
+    for number, line in lines(path):
         if not line.strip():
             continue
         try:
@@ -24,7 +26,39 @@ def json_lines(path: Path) -> Rows:
             raise PalimpsestError(f"{path}, line {number}: not JSON ({error}).") from None
         if not isinstance(row, dict):
             raise PalimpsestError(f"{path}, line {number}: a {type(row).__name__}; each line must be a JSON object.")
+        yield number, row
+
+
+def json_lines(path: Path) -> Rows:
+    """The same, each with its file and line."""
+    for number, row in numbered_json(path):
         yield f"{path}, line {number}", row
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their ends, one after the other; a name that ends in .gz is gzipped."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, _decode(line, f"{path}, line {number}")
+    except (FileNotFoundError, IsADirectoryError):
+        raise PalimpsestError(f"{path}: there is no such file.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise PalimpsestError(f"{path}: not gzip, or damaged ({error}). Get it again.") from None
+
+
+def read_text(path: Path) -> str:
+    """A text file whole, with line ends as they stand."""
+    return "".join(line for _, line in lines(path))
+
+
+def _decode(data: bytes, place: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PalimpsestError(
+            f"{place}: not UTF-8 (byte {data[error.start]:#04x}). Convert the file to UTF-8."
+        ) from None
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
@@ -32,20 +66,6 @@ def find(folder: Path, pattern: str) -> list[Path]:
     if not files:
         raise PalimpsestError(f"{folder}: no {pattern} files here.")
     return files
-
-
-def read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
-        raise PalimpsestError(f"{path}: there is no such file.") from None
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise PalimpsestError(
-            f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Convert the file to UTF-8."
-        ) from None
 
 
 def in_fixed_order(identity: str, right: str, wrong: str) -> dict[str, Any]:

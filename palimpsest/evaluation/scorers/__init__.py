@@ -9,6 +9,7 @@ from __future__ import annotations
 from palimpsest.evaluation.scorers.biography import biography
 from palimpsest.evaluation.scorers.factoid import factoid, triviaqa
 from palimpsest.evaluation.scorers.free_text import chat, summary
+from palimpsest.evaluation.scorers.letter import letter
 from palimpsest.evaluation.scorers.sources import value_source
 from palimpsest.evaluation.scorers.verdict import Scorer
 
@@ -16,6 +17,7 @@ SCORERS: dict[str, Scorer] = {
     "biography": biography,
     "chat": chat,
     "factoid": factoid,
+    "letter": letter,
     "summary": summary,
     "triviaqa": triviaqa,
     "value_source": value_source,
