@@ -196,7 +196,7 @@ def test_names_follow_from_the_study():
     assert embedded == ["accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips", "recovery", "probes", "time"]
     without = study_settings(tasks=["blimp", "perplexity_wikitext2"], recovery={}, probes=[])
     assert names.figure_names(without) == ["flips", "language", "time"]
-    assert names.table_names(without) == ["cells", "flips", "claims", "time"]
+    assert names.table_names(without) == ["cells", "flips", "tasks", "claims", "time"]
 
 
 def test_a_sweep_over_calibrations_and_a_second_model_have_figures_of_their_own():
@@ -226,7 +226,7 @@ def test_figures_of_the_tables_are_those_of_the_study(study, swept):
     grid = {label: {"levels": list(levels)} for label, levels in example.GRID.items()}
     assert available.figures(study) == names.figure_names(study_settings(compression=grid, recovery=RECOVERED))
     assert available.figures(swept) == ["calibration", "models"]
-    assert available.tables_of(swept) == ["cells", "calibration"]
+    assert available.tables_of(swept) == ["cells", "tasks", "calibration"]
 
 
 def test_names_cost_no_heavy_import():

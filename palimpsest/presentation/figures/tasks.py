@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -14,54 +14,54 @@ from palimpsest.presentation.figures.flips import GAINED, LOST
 from palimpsest.presentation.level_names import level_title
 
 TITLE = "Every task: the dense model, and what cells lose and gain"
+CENTRED = {"ha": "center", "va": "center", "fontsize": 6.5}
 ALPHA = 0.05
 ROW = 0.19  # inches
+NAMES = 1.25  # inches that the names of tasks take
 LEAST = 10  # points of difference at which the colour is full, at least
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A panel a model, a row a task, a column a cell; filled where the difference is more than chance (Holm)."""
     asked = quantities.judged(tables)
-    models = tables.models
-    most = max(sum(cell.model == model and not cell.is_dense for cell in tables.cells) for model in models)
-    figure = style.new_figure(width, 0.9 + ROW * len(asked) * 1.0)
-    panels = figure.subplots(1, len(models), squeeze=False, sharey=True)[0]
-    for panel, model in zip(panels, models, strict=True):
-        cells = [cell for cell in tables.cells if cell.model == model and not cell.is_dense]
-        _panel(panel, tables, asked, tables.dense(model), cells, small=most * len(models) > 10)
-        if len(models) > 1:
-            panel.set_title(model)
+    cells = {model: [c for c in tables.cells if c.model == model and not c.is_dense] for model in tables.models}
+    column = 72 * (width - NAMES) / sum(1 + len(some) for some in cells.values())  # points
+    upright, decimals = column < 38, 1 if column > 23 else 0 if column > 15 else None
+    figure = style.new_figure(width, (1.3 if upright else 0.75) + ROW * len(asked))
+    shares = [1 + len(some) for some in cells.values()]
+    panels = figure.subplots(1, len(cells), squeeze=False, sharey=True, width_ratios=shares)[0]
+    for panel, (model, some) in zip(panels, cells.items(), strict=True):
+        _panel(panel, tables, asked, tables.dense(model), some, decimals)
+        names = ["dense (%)"] + [f"{cell.label}{' ' if upright else chr(10)}{level_title(cell.level)}" for cell in some]
+        panel.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
+        if len(cells) > 1:
+            panel.set_xlabel(model)
     panels[0].set_yticks(range(len(asked)), [quantity.title for quantity in asked])
     return figure
 
 
-def _panel(panel, tables: Tables, asked: list[Quantity], dense: Cell, cells: list[Cell], small: bool) -> None:
-    size = 5.2 if small else 6.5
-    table = np.array(
-        [[number.value * 100 for number in tables.numbers(quantities.change_of(q), cells).values()] for q in asked]
-    )
-    sure = np.array(
-        [[number.value < ALPHA for number in tables.numbers(quantities.p_of(q), cells).values()] for q in asked]
-    )
-    colors = LinearSegmentedColormap.from_list("change", [LOST, style.PAPER, GAINED])
-    scale = Normalize(-max(LEAST, np.abs(table).max()), max(LEAST, np.abs(table).max()))
+def _panel(
+    panel: Axes, tables: Tables, asked: list[Quantity], dense: Cell, cells: list[Cell], decimals: int | None
+) -> None:
+    """Numbers have so many decimals; None leaves them out where there is no room, and the colours alone speak."""
+    changes = [list(tables.numbers(quantities.change_of(quantity), cells).values()) for quantity in asked]
+    chances = [list(tables.numbers(quantities.p_of(quantity), cells).values()) for quantity in asked]
+    most = max(LEAST, *(abs(100 * number.value) for row in changes for number in row))
+    colors, scale = LinearSegmentedColormap.from_list("change", [LOST, style.PAPER, GAINED]), Normalize(-most, most)
     for row, quantity in enumerate(asked):
-        reached = tables.numbers(quantity, [dense])[dense].value * 100
-        panel.text(0, row, f"{reached:.1f}", ha="center", va="center", fontsize=size, color=style.INK)
-        for column in range(len(cells)):
-            value, certain = table[row, column], sure[row, column]
-            color = colors(scale(value)) if certain else "none"
-            panel.add_patch(Rectangle((column + 0.52, row - 0.48), 0.96, 0.96, facecolor=color, edgecolor="none"))
-            dark = certain and abs(scale(value) - 0.5) > 0.3
-            words = f"{value:+.1f}".replace("-", "−")
-            panel.text(
-                column + 1, row, words, ha="center", va="center", fontsize=size,
-                color=style.PAPER if dark else style.INK if certain else style.EDGE,
-            )  # fmt: skip
+        if decimals is not None:
+            reached = 100 * tables.numbers(quantity, [dense])[dense].value
+            panel.text(0, row, f"{reached:.{decimals}f}", **CENTRED, color=style.INK)
+        for column, (change, chance) in enumerate(zip(changes[row], chances[row], strict=True), 1):
+            certain, place = chance.value < ALPHA, scale(100 * change.value)
+            if certain:
+                panel.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=colors(place), linewidth=0))
+            if decimals is not None:
+                words = f"{100 * change.value:+z.{decimals}f}".replace("-", "−").replace("+0", "0", decimals == 0)
+                ink = style.PAPER if certain and abs(place - 0.5) > 0.3 else style.INK if certain else style.EDGE
+                panel.text(column, row, words, **CENTRED, color=ink)
     panel.set_xlim(-0.5, len(cells) + 0.5)
     panel.set_ylim(len(asked) - 0.5, -0.5)
-    names = ["dense (%)"] + [f"{cell.label}\n{level_title(cell.level)}" for cell in cells]
-    panel.set_xticks(range(len(names)), names, rotation=0 if len(names) <= 8 else 90)
     panel.xaxis.tick_top()
     panel.tick_params(length=0)
     panel.grid(visible=False)
