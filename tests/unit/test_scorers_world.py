@@ -24,7 +24,11 @@ def judged(text, row=ALBA):
 
 
 def test_a_true_biography_is_right_in_any_order_and_form():
-    for text in (TRUE, "was trained as a baker . people visit Alba in Turin .", "can be found in Turin . " + TRUE[15:]):
+    for text in (
+        TRUE,
+        "was trained as a baker . people visit Alba in Turin .",
+        "can be found in Turin . Alba works as a baker .",
+    ):
         found = judged(text)
         assert found.correct and found.measures == {
             "well_formed": 1, "about": 1, "true": 1, "complete": 1, "fluent_but_wrong": 0,
@@ -115,10 +119,8 @@ def test_a_row_that_says_no_sources_is_refused():
 
 
 def test_the_tasks_name_the_scorers_that_there_are():
-    asked = {
-        task: definition.ours(definition.shipped(task)).get("scorer") for task in ("biography", "open_book_absent")
-    }
-    assert asked == {"biography": "biography", "open_book_absent": "value_source"}
+    named = {"biography": "biography", "open_book_absent": "value_source", "open_book_contradiction": "value_source"}
+    assert {task: definition.ours(definition.shipped(task))["scorer"] for task in named} == named
     assert SCORERS["biography"] is biography and SCORERS["value_source"] is value_source
 
 
@@ -133,8 +135,6 @@ def test_measures_of_generated_answers_reach_the_table(tiny_model_folder, tiny_t
         write_task(task, tmp_path / "tasks" / task, world=tmp_path / "world")
     model = AutoModelForCausalLM.from_pretrained(tiny_model_folder).eval()
     table = palimpsest.evaluate(model, tiny_tokenizer, tasks=list(rows), data=tmp_path / "tasks").set_index("task")
-    assert table.loc["biography", "correct"] is not None and "well_formed" in json.loads(
-        table.loc["biography", "measures"]
-    )
+    assert "well_formed" in json.loads(table.loc["biography", "measures"])
     assert table["correct"].isna().to_dict() == {"biography": False, "open_book_absent": True}
     assert set(json.loads(table.loc["open_book_absent", "measures"])) == {"learned", "copied", "other", "no_value"}

@@ -33,9 +33,8 @@ def test_the_grammar_reads_every_form_that_it_writes():
     for attribute in ATTRIBUTES:
         for form in range(len(attribute.statements)):
             for value in attribute.values:
-                assert parse(statement(attribute, form, "Alba", value)) == Statement(
-                    attribute.name, form, "Alba", value
-                )
+                found = parse(statement(attribute, form, "Alba", value))
+                assert found == Statement(attribute.name, form, "Alba", value)
 
 
 @pytest.mark.parametrize(
