@@ -18,7 +18,10 @@ from palimpsest.compression.manual import manual
 from palimpsest.provenance import PalimpsestError, atomic_file
 
 ROOT = Path(__file__).parent.parent
-ENTRIES = {"models": "model", "calibration": "name", "allocation": "name", "compression": "label", "recovery": "name"}
+ENTRIES = {
+    "models": "model", "calibration": "name", "allocation": "name", "compression": "label", "recovery": "name",
+    "data": "task",
+}  # fmt: skip
 PREFACE = """# Every key of a study
 
 Generated from `palimpsest/settings.py` by `python -m palimpsest.settings --write`; do not edit. `config.yaml` is a

@@ -54,6 +54,11 @@ def slug(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(value)).strip("._-")[:64] or "my-name"
 
 
+def _task_name(value: Any) -> Any:
+    # A name is a folder's name too: `lm_eval/arc_easy` is the registry's task beside a shipped one.
+    return value.replace("lm_eval/", "lm_eval.", 1) if isinstance(value, str) else value
+
+
 def _text_tag(value: Any) -> str:
     return "file" if isinstance(value, Mapping | TextFile) else "kind"
 
@@ -69,6 +74,7 @@ def _names_tag(value: Any) -> str:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
+TaskName = Annotated[str, BeforeValidator(_task_name, json_schema_input_type=str)]
 Level = Annotated[str, BeforeValidator(as_level, json_schema_input_type=str | float)]
 Real = Annotated[float, BeforeValidator(_number, json_schema_input_type=float)]
 Count = Annotated[int, Field(ge=1)]
@@ -359,6 +365,33 @@ class Recovery(Settings):
     )
 
 
+class TaskData(Settings):
+    """Where a task's rows come from, how many of them are asked, and with what before them."""
+
+    revision: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="Commit of the task's data set on the hub, 40 hexadecimal digits; its page lists them. A branch "
+        "can move. If left out, the data is taken from the task's folder under `PALIMPSEST_DATA`.",
+        examples=["0123456789abcdef0123456789abcdef01234567"],
+    )
+    rows: Count | None = Field(
+        None,
+        description="Ask about so many rows, drawn once and for all; a larger number contains a smaller one's. What "
+        "belongs together (a passage, a fact) is drawn whole.",
+        examples=[200],
+    )
+    num_fewshot: int | None = Field(
+        None, ge=0, description="Examples before each question; the task's own number if left out.", examples=[5]
+    )
+    window: int | None = Field(
+        None,
+        ge=2,
+        description="Tokens a window, of tasks that cut running text into windows; it stands in the metric's name.",
+        examples=[2048],
+    )
+
+
 class Measurement(Settings):
     """How latency is measured."""
 
@@ -406,10 +439,24 @@ class Study(Settings):
             {"lora-r4": {"method": "lora", "training": {"text": "recovery_R"}, "cells": ["atlas/magnitude/0.5"]}}
         ],
     )
-    tasks: list[str] = Field(
+    tasks: list[TaskName] = Field(
         min_length=1,
-        description="Tasks: files of `palimpsest/evaluation/tasks/`, without `.yaml`.",
+        description="Tasks: files of `palimpsest/evaluation/tasks/`, without `.yaml`. What has no file there is looked "
+        "for in lm-eval's own registry (`openbookqa`); `lm_eval/arc_easy` is lm-eval's task though there is a file of "
+        "that name.",
         examples=[["closed_book"]],
+    )
+    data: dict[TaskName, TaskData] = Field(
+        default_factory=dict,
+        description="Task → where its rows come from, and how many are asked. A task of lm-eval's registry needs its "
+        "data set's `revision`.",
+        examples=[{"mmlu": {"rows": 1000}}],
+    )
+    judge: str | None = Field(
+        None,
+        description="Model of the study that judges, dense, the answers to the tasks of free text (`judged: true` in "
+        "their files): against the dense model's, and by grades. Its agreement with GPT-4 stands beside its scores.",
+        examples=["atlas"],
     )
     probes: list[str] = Field(
         default_factory=list,

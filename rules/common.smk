@@ -2,6 +2,7 @@
 #
 # A folder that a job writes is declared by its digests.json: the folder appears whole or not at all, and a job that
 # makes the same bytes again reruns nothing after it.
+import contextlib
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ os.environ.update(PYTHONPATH=workflow.basedir, PATH=f"{os.path.dirname(sys.execu
 
 from palimpsest import settings
 from palimpsest.evaluation import definition
+from palimpsest.evaluation.data import local_folder
 from palimpsest.grid import NONE, WILDCARDS, Grid
 from palimpsest.levels import from_path
 from palimpsest.presentation import names
@@ -38,13 +40,19 @@ if workflow.is_main_process and not workflow.dryrun:
 STUDY_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config.yaml"
 
 
+def task_options(task):
+    """What the study says of a task's data."""
+    return study.data[task].model_dump(exclude_none=True) if task in study.data else {}
+
+
 def task_inputs(task):
-    """What a task's rows are made from: the world, or files under PALIMPSEST_DATA."""
-    said = definition.ours(definition.shipped(task))
-    if said["source"] == "world":
+    """What a task's rows are made from: the world, or files under PALIMPSEST_DATA; no file if it is the hub."""
+    said = definition.ours(definition.asked(task, task_options(task)))
+    if said.get("source") == "world":
         return [WORLD_DONE]
-    folder = find(said["path"])
-    return [str(folder / entry["file"]) for entry in said.get("files", [])] or sorted(map(str, folder.glob("*.jsonl")))
+    if definition.is_registered(task) or "revision" in task_options(task):
+        return []
+    return definition.inputs(said, local_folder(task, said))
 
 
 def check_sources():
@@ -162,6 +170,25 @@ def allocation_calibration(wildcards):
 
 def adapter_of(wildcards):
     return [] if wildcards.recovery == NONE else ADAPTER_DONE.format(**wildcards)
+
+
+def dense_answers(wildcards):
+    """The answers that a judge compares a variant's with; none for the dense control itself."""
+    variant = variant_of(wildcards)
+    if variant.cell.is_dense and variant.recovery == NONE:
+        return []
+    control = grid.dense(variant.cell)
+    return f"{VARIANT}/answers.parquet".format(**control.wildcards, recovery=NONE)
+
+
+def stored_judgements():
+    """Judged task -> the folder under PALIMPSEST_DATA where GPT-4's judgements of such answers are, if it is there."""
+    found = {}
+    for task in grid.judged_tasks:
+        if name := definition.ours(definition.shipped(task)).get("stored_judgements"):
+            with contextlib.suppress(PalimpsestError):
+                found[task] = find(name)
+    return found
 
 
 def recovery_of(wildcards):

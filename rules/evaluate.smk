@@ -19,9 +19,10 @@ rule task_data:
     params:
         folder=subpath(output.done, parent=True),
         source=lambda wildcards, input: ["--world", os.path.dirname(WORLD_DONE)] if WORLD_DONE in input else [],
-        definition=lambda wildcards: definition.shipped(wildcards.task),
+        options=lambda wildcards: settings_json(task_options(wildcards.task)),
+        definition=lambda wildcards: definition.asked(wildcards.task, task_options(wildcards.task)),
     shell:
-        "python scripts/task_data.py --task {wildcards.task:q} {params.source:q} "
+        "python scripts/task_data.py --task {wildcards.task:q} --options {params.options:q} {params.source:q} "
         "--output {params.folder:q} --times {output.times:q} 2> {log:q}"
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from palimpsest import job
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Write a task's lm-eval YAML and its rows, every row checked.")
-    parser.add_argument("--task", required=True, help="name of a YAML file in palimpsest/evaluation/tasks")
+    parser.add_argument("--task", required=True, help="a file of palimpsest/evaluation/tasks, or lm-eval's name")
     parser.add_argument("--world", metavar="FOLDER", help="the generated world, for tasks that come from it")
+    parser.add_argument("--options", type=json.loads, default={}, metavar="JSON", help="the study's `data` of the task")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where <task>.yaml and <task>.jsonl go")
     return parser
 
@@ -18,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     from palimpsest.evaluation.data import write_task
 
-    write_task(args.task, args.output, world=args.world)
+    write_task(args.task, args.output, world=args.world, options=args.options)
 
 
 if __name__ == "__main__":

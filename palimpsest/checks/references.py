@@ -14,6 +14,7 @@ from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, 
 from palimpsest.checks.recoveries import recovery_problems
 from palimpsest.checks.worlds import WORLD, no_world, trained_here
 from palimpsest.compression.allocation.registry import UNIFORM
+from palimpsest.evaluation import registered
 from palimpsest.grid import DENSE, NONE
 from palimpsest.settings import OutlierModel, Study, TaskText
 
@@ -23,7 +24,7 @@ TASKS = Path(__file__).parent.parent / "evaluation" / "tasks"
 def problems(study: Study) -> list[Problem]:
     """All of them, in the order of the study."""
     checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, allocation_problems]
-    checks += [label_problems, recovery_problems, _tasks, _probes]
+    checks += [label_problems, recovery_problems, _tasks, _judge, _probes, _data]
     return [problem for check in checks for problem in check(study)]
 
 
@@ -138,8 +139,54 @@ def _tasks(study: Study) -> Iterator[Problem]:
     yield from _known("task", "tasks", study.tasks, tasks(), study)
 
 
+def _judge(study: Study) -> Iterator[Problem]:
+    if study.judge is None:
+        return
+    if study.judge not in study.models:
+        near = nearest(study.judge, study.models)
+        text = f"no model {show(study.judge)}; the judge is one of {listing(study.models)}.{did_you_mean(near)}"
+        yield Problem(("judge",), text, {"judge": near or next(iter(study.models))})
+    judged = [name for name, said in _task_files().items() if said.get("judged")]
+    if not set(judged) & set(study.tasks):
+        text = f"no task of this study is judged; {listing(judged)} are. Add one, or leave the judge out."
+        yield Problem(("judge",), text, {"tasks": [*study.tasks, *judged[:1]]})
+
+
 def _probes(study: Study) -> Iterator[Problem]:
     yield from _known("probe", "probes", study.probes, probes(), study)
+
+
+LACKS = {  # key of `data` -> what the task's file must have for it, and what is said where it has not
+    "revision": ("hub", "has no data set on the hub: its data is taken from a folder under PALIMPSEST_DATA"),
+    "num_fewshot": ("fewshot", "has no examples to show"),
+    "window": ("window", "is not cut into windows"),
+}
+
+
+def _data(study: Study) -> Iterator[Problem]:
+    """What is said of a task's data: the task is in the study, and can have it."""
+    calibrated = [entry.text.task for entry in study.calibration.values() if isinstance(entry.text, TaskText)]
+    asked = list(dict.fromkeys([*study.tasks, *study.probes, *calibrated]))
+    for task, said in study.data.items():
+        settings, path = said.model_dump(exclude_none=True), ("data", task)
+        if task not in asked:
+            near = nearest(task, asked)
+            text = f"this study has no task {show(task)}. It has {listing(asked)}.{did_you_mean(near)}"
+            yield Problem(path, text, nested(("data", near), settings) if near else None)
+        elif task in _task_files():
+            for key, (needed, lacks) in LACKS.items():
+                if settings.get(key) and needed not in _task_files()[task]:
+                    rest = {name: value for name, value in settings.items() if name != key}
+                    yield Problem((*path, key), f"the task {task} {lacks}. Leave the key out.", nested(path, rest))
+    for task in study.tasks:
+        if _is_registered(task) and not (task in study.data and study.data[task].revision):
+            text = f"{task} is a task of lm-eval's registry: name the commit of its data set, which cannot move."
+            fix = nested(("data", task, "revision"), "<40 hexadecimal digits>")
+            yield Problem(("data", task, "revision"), text, fix)
+
+
+def _is_registered(task: str) -> bool:
+    return task not in _task_files() and registered.find(task) is not None
 
 
 def _known(word: str, key: str, names: list[str], known: Mapping[str, bool], study: Study) -> Iterator[Problem]:
@@ -148,7 +195,7 @@ def _known(word: str, key: str, names: list[str], known: Mapping[str, bool], stu
     good = list(dict.fromkeys(name for name in names if name in usable))
     yield from twice((key,), names)
     for index, name in enumerate(names):
-        if name in usable:
+        if name in usable or (word == "task" and _is_registered(name)):
             continue
         near = nearest(name, [other for other in usable if other not in good])
         fix = {key: [*good, near] if near else good or usable[:1]} if near or good or usable else None

@@ -45,6 +45,13 @@ def shipped(task: str) -> dict[str, Any]:
     return read(SHIPPED / f"{task}.yaml", has_rows=False)
 
 
+def asked(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study asks for: a shipped task with its options, or lm-eval's file as it stands."""
+    if is_registered(task):
+        return {"task": task, "registered": registered.find(task).read_text(encoding="utf-8"), "options": dict(options)}
+    return with_options(shipped(task), options)
+
+
 def with_options(definition: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """A definition with what a study says of the task under `data`; refuses what the task cannot have."""
     wanted = copy.deepcopy(definition)
