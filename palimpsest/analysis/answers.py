@@ -121,11 +121,15 @@ def variant_name(row: Mapping[str, Any]) -> str:
 
 
 def clusters(answers: pandas.DataFrame) -> pandas.Series:
-    """What groups a question: its person, else its passage, else nothing but itself."""
-    question = answers["question"]
-    return answers["person"].where(
-        answers["person"] != "", answers["passage"].where(answers["passage"] != "", question)
-    )
+    """What groups a question: its person, else its passage, else its subject, else nothing but itself.
+
+    Questions that all have one subject are not a sample of subjects: what is said of them is said of that subject.
+    """
+    columns = [column for column in GROUPS if column != "subject" or answers["subject"].nunique() > 1]
+    found = answers["question"]
+    for column in reversed(columns):
+        found = answers[column].where(answers[column] != "", found)
+    return found
 
 
 def task_scoring(tasks_folder: Path | str, tasks: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -135,13 +139,16 @@ def task_scoring(tasks_folder: Path | str, tasks: Iterable[str]) -> dict[str, tu
         path = Path(tasks_folder) / task / f"{task}.yaml"
         if not path.exists():
             raise PalimpsestError(f"{path}: there is no such task file. Run the study again.")
-        # One key is wanted; a task file may hold lm-eval's own YAML tags, which a plain loader refuses.
-        match = re.search(r"^output_type:\s*[\"']?(\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        # Two keys are wanted; a task file may hold lm-eval's own YAML tags, which a plain loader refuses.
+        text = path.read_text(encoding="utf-8")
+        match = re.search(r"^output_type:\s*[\"']?(\w+)", text, flags=re.MULTILINE)
         if match is None or match[1] not in SCORING:
             raise PalimpsestError(
                 f"{path}: output_type is {match and match[1]!r}; it must be one of {', '.join(SCORING)}."
             )
-        found[task] = SCORING[match[1]]
+        scoring, metric = SCORING[match[1]]
+        window = re.search(r"^    window: (\d+)$", text, flags=re.MULTILINE)  # of metadata.palimpsest
+        found[task] = scoring, f"{metric}_{window[1]}" if window else metric
     return found
 
 

@@ -5,8 +5,11 @@ Of tasks with right and wrong answers (scoring "generated", "ranked", "likelihoo
     lost, gained, difference             flips against the dense control; difference also on half_a, half_b
     p, p_holm                            of the difference being zero; corrected over the study's variants
 Of tasks that are read token by token:
-    perplexity                           exp(−Σ score / Σ tokens)
+    perplexity                           exp(−Σ score / Σ tokens); perplexity_2048 if in windows of 2048 tokens;
+                                         of a last word (LAMBADA) exp(−mean score), beside its acc
     relative_perplexity                  its ratio to the dense control's on the same documents
+Of facts that are asked in several forms (consistency.py):
+    consistency                          share of pairs of paraphrases with the same answer
 Of tasks about the facts of the world:
     knowledge_bits, …_per_fact, …_per_parameter, …_per_byte
                                          knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
@@ -16,7 +19,7 @@ Of tasks in buckets of length, `people=1`, `people=8`, … (length.py):
     bucket_kept                          1 at the dense control if it answers enough of the bucket to count
     length_interaction                   by kind of length: loss in the longest such bucket minus loss in the shortest
 Of models of several sizes (equal_bytes.py), on half_b; the subset is the other model:
-    at_equal_bytes                       at the best cell of no more bytes than a smaller dense model: minus that model's
+    at_equal_bytes                       at the best cell of no more bytes than a smaller dense model: minus that one
     perplexity_at_equal_bytes            the same for texts: divided by that model's
     cells_at_equal_bytes                 no task; how many such cells there are
 Of calibrations (calibration.py):
@@ -39,8 +42,8 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from palimpsest.analysis import displaced, equal_bytes, intervals, knowledge, length
-from palimpsest.analysis.answers import VARIANT, clusters, read_questions
+from palimpsest.analysis import consistency, displaced, equal_bytes, intervals, knowledge, length
+from palimpsest.analysis.answers import SCORING, VARIANT, clusters, read_questions
 from palimpsest.analysis.flips import flips, of_dense, paired, parts
 
 COLUMNS = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
@@ -63,6 +66,7 @@ def metrics(
         measures(answers),
         flips(answers),
         perplexities(answers, scoring),
+        consistency.consistency(answers),
         length.interactions(answers),
         equal_bytes.at_equal_bytes(answers, measurements),
         *more,
@@ -88,7 +92,7 @@ def _about_facts(
     asked = {}
     for task, (_, metric) in scoring.items():
         rows = answers[answers["task"] == task]
-        if metric != "perplexity" and len(rows) and (rows["person"] != "").all():
+        if not metric.startswith("perplexity") and len(rows) and (rows["person"] != "").all():
             questions = read_questions(tasks_folder, task)
             if (questions["attribute"] != "").all():  # a biography asks for all of a person's facts at once
                 asked[task] = rows, questions
@@ -127,12 +131,17 @@ def published(answers: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def measures(answers: pandas.DataFrame) -> pandas.DataFrame:
-    """Means of the further numbers of each answer, by their names."""
-    some = answers[answers["measures"] != "{}"]
+    """Means of the further numbers of each answer, by their names: scoring "measure".
+
+    `truncated` is said only of questions that lost their beginning; its mean is over all.
+    """
+    said = set(answers.loc[answers["measures"] != "{}", "task"])
     rows = []
-    for key, group in some.groupby([*VARIANT, "task"], sort=True):
-        name = dict(zip([*VARIANT, "task"], key, strict=True))
+    for key, group in answers[answers["task"].isin(said)].groupby([*VARIANT, "task"], sort=True):
+        name = dict(zip([*VARIANT, "task"], key, strict=True)) | {"scoring": "measure"}
         numbers = pandas.DataFrame(list(group["measures"].map(json.loads)), index=group.index)
+        if "truncated" in numbers:
+            numbers["truncated"] = numbers["truncated"].fillna(0.0)
         for subset, part in parts(group):
             for metric, values in numbers.loc[part.index].items():
                 values = values.dropna()
@@ -144,7 +153,12 @@ def measures(answers: pandas.DataFrame) -> pandas.DataFrame:
 
 def perplexities(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]]) -> pandas.DataFrame:
     """Perplexity of each variant, task and subset, and its ratio to the dense control's on the same documents."""
-    read = answers[answers["task"].isin([task for task, found in scoring.items() if found[1] == "perplexity"])]
+    names = {task: found[1] for task, found in scoring.items() if found[1].startswith("perplexity")}
+    # Of a word that is scored whole, lm-eval's perplexity is that of the word, however many tokens it has.
+    words = [task for task, found in scoring.items() if found == SCORING["loglikelihood"]]
+    names |= dict.fromkeys(words, "perplexity")
+    read = answers[answers["task"].isin(names)]
+    read = read.assign(tokens=read["tokens"].where(~read["task"].isin(words), 1.0))
     rows = []
     for key, group in read.groupby([*VARIANT, "task"], sort=True):
         name = dict(zip([*VARIANT, "task"], key, strict=True))
@@ -153,16 +167,18 @@ def perplexities(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str
         for subset, part in parts(pairs):
             rows += [
                 name | {"subset": subset} | row
-                for row in _perplexity(part, is_control=name["label"] == "dense" and name["recovery"] == "none")
+                for row in _perplexity(
+                    part, names[name["task"]], name["label"] == "dense" and name["recovery"] == "none"
+                )
             ]
     return pandas.DataFrame(rows)
 
 
-def _perplexity(pairs: pandas.DataFrame, is_control: bool) -> list[dict]:
+def _perplexity(pairs: pandas.DataFrame, metric: str, is_control: bool) -> list[dict]:
     columns = ("score_a", "tokens_a", "score_b", "tokens_b")
     sums = tuple(intervals.cluster_sums(pairs[column], pairs["cluster"])[0] for column in columns)
     own = intervals.bootstrap(lambda s, t: np.exp(-s.sum(-1) / t.sum(-1)), [sums[2:]], n=len(pairs))
-    rows = [{"metric": "perplexity"} | own.row()]
+    rows = [{"metric": metric} | own.row()]
     if not is_control:
         ratio = intervals.bootstrap(
             lambda sa, ta, sb, tb: np.exp(sa.sum(-1) / ta.sum(-1) - sb.sum(-1) / tb.sum(-1)), [sums], n=len(pairs)

@@ -35,7 +35,13 @@ PROPER = {
     "blimp": "BLiMP", "tinystories": "TinyStories", "wikitext2": "WikiText-2", "freebaseqa": "FreebaseQA",
     "nq_open": "NQ-open", "popqa": "PopQA", "web_questions": "WebQuestions", "triviaqa_closed": "TriviaQA, closed book",
     "triviaqa_open": "TriviaQA, open book", "triviaqa_rc_closed": "TriviaQA, its passages withheld", "gsm8k": "GSM8K",
-    "mt_bench": "MT-Bench", "vicuna_bench": "Vicuna-bench",
+    "mt_bench": "MT-Bench", "vicuna_bench": "Vicuna-bench", "mmlu": "MMLU", "mmlu_generated": "MMLU, letter generated",
+    "hellaswag": "HellaSwag", "lambada": "LAMBADA", "truthfulqa_mc1": "TruthfulQA, one true", "pararel": "ParaRel",
+    "truthfulqa_mc2": "TruthfulQA, several true", "arc_easy": "ARC, easy", "arc_challenge": "ARC, challenge",
+    "winogrande": "WinoGrande", "piqa": "PIQA", "boolq": "BoolQ", "sciq": "SciQ", "mnli": "MNLI", "snli": "SNLI",
+    "rte": "RTE", "qnli": "QNLI", "wnli": "WNLI", "sick": "SICK", "cb": "CommitmentBank",
+    "windows_wikitext2": "WikiText-2, in windows", "windows_c4": "C4, in windows",
+    "windows_ptb": "Penn Treebank, in windows",
 }  # fmt: skip
 WITHOUT_KNOWN_FACTS = ("prose", "passages")
 PUBLISHED = "published"  # the scoring of a task's own scorer, where it is flawed and another one stands beside it
@@ -57,9 +63,10 @@ def flips(tables: Tables) -> list[tuple[Quantity, Quantity]]:
 
 def perplexities(tables: Tables, metric: str = "perplexity", subsets: tuple[str, ...] | None = None) -> list[Quantity]:
     """Perplexity (or `relative_perplexity`) of every kind of text; of the whole task where it has no kinds."""
-    rows = tables.metrics[tables.metrics["metric"] == metric][["task", "subset"]].drop_duplicates()
+    wanted = tables.metrics["metric"].str.fullmatch(rf"{metric}(_\d+)?")  # perplexity_2048: in windows of 2048 tokens
+    rows = tables.metrics[wanted][["task", "subset", "metric"]].drop_duplicates()
     quantities = []
-    for task in sorted(set(rows["task"])):
+    for task, metric in sorted(set(rows[["task", "metric"]].itertuples(index=False, name=None))):
         kinds = [subset for subset in rows.loc[rows["task"] == task, "subset"] if subset != "all"] or ["all"]
         for kind in sorted(kinds, key=lambda kind: (list(KINDS).index(kind) if kind in KINDS else 99, kind)):
             several = f"{title_of(task)}, {kind}" if len(kinds) > 1 else title_of(task)
@@ -97,7 +104,9 @@ def by_task(tables: Tables) -> list[Quantity]:
     """Every metric of every task over all its questions: accuracies by every scoring, perplexities, then measures."""
     rows = tables.metrics
     rows = rows[(rows["subset"] == "all") & (rows["recovery"] == "none") & (rows["label"] == "dense")]
-    wanted = rows["metric"].isin(SCORES) | (rows["scoring"] == "measure")
+    wanted = (
+        rows["metric"].isin(SCORES) | rows["metric"].str.fullmatch(r"perplexity_\d+") | (rows["scoring"] == "measure")
+    )
     keys = rows.loc[wanted, ["task", "scoring", "metric"]].drop_duplicates().itertuples(index=False, name=None)
     place = {scoring: number for number, scoring in enumerate(("generated", "ranked", "likelihood", "published"))}
     order = [quantity.task for quantity in KNOWLEDGE]
@@ -107,6 +116,11 @@ def by_task(tables: Tables) -> list[Quantity]:
             keys, key=lambda key: (order.index(key[0]) if key[0] in order else 99, key[0], place.get(key[1], 9), key[2])
         )
     ]
+
+
+def judge_tasks(tables: Tables) -> list[str]:
+    """The tasks whose answers a judge has read."""
+    return sorted(set(tables.metrics.loc[tables.metrics["scoring"] == "judge", "task"]))
 
 
 def change_of(quantity: Quantity) -> Quantity:

@@ -14,7 +14,7 @@ FIELDS = {"premise": ("premise", "sentence1", "question"), "hypothesis": ("hypot
 
 def nli(folder: Path, settings: dict[str, Any]) -> Rows:
     """A row a pair. The task's `classes` maps each class to its word, in the order of lm-eval's options; `numbers`
-    lists the classes in the order in which the hub numbers them.
+    lists the classes in the order in which the hub numbers them. Pairs with one premise are one `passage`.
 
     Reads CSV with the columns premise, hypothesis, label, and the hub's Parquet. Pairs without a label (−1, "-") are
     left out.
@@ -25,8 +25,10 @@ def nli(folder: Path, settings: dict[str, Any]) -> Rows:
     for record in records(folder, settings["files"]):
         if str(record.need("label")) in ("-1", "-"):
             continue
+        premise = record.need(*FIELDS["premise"])
         yield record.row(
-            premise=record.need(*FIELDS["premise"]),
+            passage=premise,
+            premise=premise,
             hypothesis=record.need(*FIELDS["hypothesis"]),
             options=list(classes.values()),
             label=record.label(known, "label"),
