@@ -19,7 +19,7 @@ import pandas
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT, read_rows
-from palimpsest.analysis.flips import parts
+from palimpsest.analysis.pairs import parts
 from palimpsest.halves import HALVES, half
 
 BASELINE = "baseline"  # label and scoring

@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas
-from scipy import stats
 
-from palimpsest.analysis import intervals
+from palimpsest.analysis import intervals, seeds
 from palimpsest.analysis.answers import VARIANT
 from palimpsest.halves import HALVES, half
 from palimpsest.provenance import read_json
@@ -98,39 +97,9 @@ def seed_mean(right: pandas.DataFrame, people: pandas.Series) -> intervals.Estim
 def _estimate(terms: Sequence[tuple[float, pandas.DataFrame, str | None]], people: pandas.Series) -> intervals.Estimate:
     """A sum of weighted means, each of some answers over the questions about one half of the people (None: about all),
     with its interval."""
-    halves, sums = people.map(half), []
+    halves = people.map(half)
     parts = {name: people[halves == name] if name else people for name in dict.fromkeys(term[2] for term in terms)}
-    for name, part in parts.items():
-        mean = sum(weight * right.mean(axis=1) for weight, right, of in terms if of == name)
-        sums.append(intervals.cluster_sums(mean.reindex(part.index), part))
-    found = intervals.bootstrap(
-        lambda *drawn: sum(s.sum(-1) / n.sum(-1) for s, n in zip(drawn[::2], drawn[1::2], strict=True)),
-        sums, n=len(people),
-    )  # fmt: skip
-    wider = _between_samples([(weight, right, parts[name]) for weight, right, name in terms])
-    low, high = (np.hypot(arm, wider) for arm in (found.value - found.low, found.high - found.value))
-    return intervals.Estimate(found.value, float(found.value - low), float(found.value + high), found.n)
-
-
-def _between_samples(terms: Sequence[tuple[float, pandas.DataFrame, pandas.Series]]) -> float:
-    """Half of the width that samples add to a 95 % interval: Student's t times the standard error of the seeds' means,
-    without the share of it that questions answered independently in each sample would have; 0 with one seed."""
-    variance, freedom = 0.0, 0
-    for right in {id(right): right for _, right, _ in terms}.values():
-        count = right.shape[1]
-        if count < 2:
-            continue
-        mine = [(weight, part) for weight, other, part in terms if other is right]
-        seeds, noise = np.zeros(count), 0.0
-        for weight, part in mine:
-            asked = right.reindex(part.index)
-            residual = weight * asked.groupby(part.to_numpy()).sum().to_numpy() / len(part) / count
-            seeds += residual.sum(axis=0)
-            residual = residual - residual.mean(axis=1, keepdims=True)
-            noise += (residual**2).sum()
-        variance += (((seeds - seeds.mean()) ** 2).sum() - noise) * count / (count - 1)
-        freedom += count - 1
-    return float(stats.t.ppf(0.975, freedom) * np.sqrt(max(0.0, variance))) if freedom else 0.0
+    return seeds.weighted_means([(weight, right, parts[name]) for weight, right, name in terms])
 
 
 def contrasts(answers: pandas.DataFrame, cells: Mapping[Cell, Calibrated]) -> pandas.DataFrame:

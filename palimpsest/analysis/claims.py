@@ -19,7 +19,7 @@ import yaml
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT, clusters, variant_name
-from palimpsest.analysis.flips import of_dense
+from palimpsest.analysis.pairs import of_dense
 from palimpsest.provenance import PalimpsestError
 
 KEYS = {"id", "paper", "statement", "metric", "test", "settings"}

@@ -8,7 +8,7 @@ import pandas
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
-from palimpsest.analysis.flips import parts
+from palimpsest.analysis.pairs import parts
 
 
 def consistency(answers: pandas.DataFrame) -> pandas.DataFrame:

@@ -23,7 +23,7 @@ import pandas
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
-from palimpsest.analysis.flips import of_dense
+from palimpsest.analysis.pairs import of_dense
 
 LEAST_DAMAGE = 0.10
 FREQUENCY_STRATA = 3

@@ -18,7 +18,7 @@ import pandas
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
-from palimpsest.analysis.flips import DENSE, of_dense, paired
+from palimpsest.analysis.pairs import DENSE, of_dense, paired
 from palimpsest.halves import HALVES, half
 
 COLUMNS = [*VARIANT, "task", "subset", "metric", "value", "low", "high", "n"]

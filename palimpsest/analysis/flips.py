@@ -1,55 +1,48 @@
-"""Flips: the questions on which a variant and its dense model differ, both ways, and their difference's interval."""
+"""Flips: the questions on which a variant and its dense model differ, both ways, what their difference is worth, and
+whether it is more than chance."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas
-from statsmodels.stats.multitest import multipletests
 
-from palimpsest.analysis import intervals
-from palimpsest.analysis.answers import VARIANT, clusters, variant_name
+from palimpsest.analysis import intervals, matching, multiple, power
+from palimpsest.analysis.answers import VARIANT, clusters
+from palimpsest.analysis.pairs import DENSE, of_dense, paired, parts
 from palimpsest.halves import half
-from palimpsest.provenance import PalimpsestError
 
-DENSE = {"label": "dense", "level": "full", "seed": 0, "recovery": "none"}
-
-
-def of_dense(answers: pandas.DataFrame, model: str) -> pandas.DataFrame:
-    """The answers of a model's dense control."""
-    chosen = answers["model"] == model
-    for column, value in DENSE.items():
-        chosen &= answers[column] == value
-    if not chosen.any():
-        raise PalimpsestError(f"answers: the dense control {model}/dense/full/s0/none is missing.")
-    return answers[chosen]
+COLUMNS = [*VARIANT, "task", "subset", "metric", "value", "low", "high", "n"]
 
 
-def paired(first: pandas.DataFrame, second: pandas.DataFrame, columns: list[str]) -> pandas.DataFrame:
-    """Two variants' rows of the same questions side by side: `columns` with suffixes _a and _b, and the clusters."""
-    if set(first["question"]) != set(second["question"]):
-        odd = sorted(set(first["question"]) ^ set(second["question"]))[0]
-        names = " and ".join(variant_name(frame.iloc[0]) for frame in (first, second) if len(frame))
-        raise PalimpsestError(f"answers: {names} do not answer the same questions, e.g. {odd}. Run the study again.")
-    left = first.assign(cluster=clusters(first))[["question", "subset", "person", "cluster", *columns]]
-    return left.merge(second[["question", *columns]], on="question", suffixes=("_a", "_b"))
+def difference(pairs: pandas.DataFrame) -> dict[str, intervals.Estimate]:
+    """What changed over paired answers (a: dense, b: the variant), with intervals.
 
-
-def difference(pairs: pandas.DataFrame, family: int = 1) -> dict[str, intervals.Estimate | float]:
-    """Lost, gained and their difference (b right minus a right) over paired answers, and the sign flips' p-value."""
-    change = pairs["correct_b"] - pairs["correct_a"]
-    return {
-        "lost": intervals.share(change < 0, pairs["cluster"]),
-        "gained": intervals.share(change > 0, pairs["cluster"]),
-        "difference": intervals.mean(change, pairs["cluster"]),
-        "p": intervals.sign_flip(change, pairs["cluster"], family),
+    `lost`, `gained` and `difference` (b right minus a right) are shares of the questions, `relative_drop` is
+    (a right − b right)/a right. `matching` is 1, 0 or −1 (`matching.verdict`); `detectable` is the difference that
+    would have been found with power 0.8 (`power.detectable`). The last two have no interval.
+    """
+    change, groups, n = pairs["correct_b"] - pairs["correct_a"], pairs["cluster"], len(pairs)
+    lost, gained = intervals.changes(change, groups)
+    net = intervals.weighted_sum((-1, 1), (lost, gained))
+    alone = {
+        "matching": matching.verdict(pairs["correct_a"], pairs["correct_b"], groups),
+        "detectable": power.detectable(net, groups.nunique()),
     }
+    return {
+        "lost": lost.estimate,
+        "gained": gained.estimate,
+        "difference": net,
+        "relative_drop": matching.relative_drop(pairs["correct_a"], pairs["correct_b"], groups),
+    } | {metric: _alone(value, n) for metric, value in alone.items()}
 
 
 def flips(answers: pandas.DataFrame) -> pandas.DataFrame:
     """Every variant against its model's dense control: rows of (variant, task, subset, metric, value, low, high, n).
 
-    Metrics: `lost`, `gained`, `difference` (shares of the questions), `p` and `p_holm`, which is corrected over all
-    variants of the study that answer the same task and subset. Subset "all" is all questions of the task; "half_a"
-    and "half_b" are two halves of its people (difference only).
+    Metrics: those of `difference`, and the p-values of `multiple.p_values`, whose family is all variants of the study
+    that answer the same task and subset. Subset "all" is all questions of the task; "half_a" and "half_b" are two
+    halves of its people (difference only).
     """
     judged = answers[answers["correct"].notna()]
     variants = judged[VARIANT].drop_duplicates()
@@ -59,33 +52,35 @@ def flips(answers: pandas.DataFrame) -> pandas.DataFrame:
     ]
     groups = dict(list(judged.groupby([*VARIANT, "task"], sort=False)))
     rows = []
-    for key in compared:
-        control = controls[key[0]]
-        for task in judged["task"].unique():
+    for task in judged["task"].unique():
+        changes: dict[str, dict[tuple, pandas.Series]] = {}
+        for key in compared:
+            control = controls[key[0]]
             pairs = paired(control[control["task"] == task], groups[*key, task], ["correct"])
+            name = dict(zip(VARIANT, key, strict=True)) | {"task": task}
             for subset, part in parts(pairs):
-                found = difference(part, family=len(compared))
+                part = part.assign(cluster=clusters(part))
+                rows += [name | {"subset": subset, "metric": metric} | found.row()
+                         for metric, found in difference(part).items()]  # fmt: skip
+                change = (part["correct_b"] - part["correct_a"]).groupby(part["cluster"]).sum()
+                changes.setdefault(subset, {})[*key, len(part)] = change
+            rows += [name | row for row in _of_halves(pairs)]
+        for subset, family in changes.items():
+            for (*key, n), found in multiple.family(family).items():
                 name = dict(zip(VARIANT, key, strict=True)) | {"task": task, "subset": subset}
-                rows += [name | {"metric": metric} | found[metric].row() for metric in ("lost", "gained", "difference")]
-                rows.append(name | {"metric": "p", "value": found["p"], "n": len(part)})
-            if (pairs["person"] != "").all():
-                for subset, part in pairs.groupby(pairs["person"].map(half), sort=True):
-                    change = intervals.mean(part["correct_b"] - part["correct_a"], part["cluster"])
-                    rows.append(name | {"task": task, "subset": subset, "metric": "difference"} | change.row())
-    table = pandas.DataFrame(rows, columns=[*VARIANT, "task", "subset", "metric", "value", "low", "high", "n"])
-    return pandas.concat([table, _holm(table)], ignore_index=True)
+                rows += [name | {"metric": metric} | _alone(value, n).row() for metric, value in found.items()]
+    return pandas.DataFrame(rows, columns=COLUMNS)
 
 
-def parts(frame: pandas.DataFrame) -> list[tuple[str, pandas.DataFrame]]:
-    """("all", everything), each named subset, and "shown": every question but those on facts never shown."""
-    named = [(subset, part) for subset, part in frame.groupby("subset", sort=True) if subset not in ("", "all")]
-    shown = frame["subset"] != "never_shown"
-    return [("all", frame), *named] + ([] if shown.all() else [("shown", frame[shown])])
+def _of_halves(pairs: pandas.DataFrame) -> Iterator[dict]:
+    """The difference on the questions about each half of the people."""
+    if (pairs["person"] == "").any():
+        return
+    for subset, part in pairs.groupby(pairs["person"].map(half), sort=True):
+        change = intervals.paired_difference(part["correct_b"] - part["correct_a"], part["cluster"])
+        yield {"subset": subset, "metric": "difference"} | change.row()
 
 
-def _holm(table: pandas.DataFrame) -> pandas.DataFrame:
-    tests = table[table["metric"] == "p"].copy()
-    tests["metric"] = "p_holm"
-    for _, family in tests.groupby(["task", "subset"]):
-        tests.loc[family.index, "value"] = multipletests(family["value"], method="holm")[1]
-    return tests
+def _alone(value: float, n: int) -> intervals.Estimate:
+    """A number without an interval."""
+    return intervals.Estimate(float(value), float("nan"), float("nan"), n)

@@ -19,7 +19,7 @@ import pandas
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
-from palimpsest.analysis.flips import DENSE, of_dense, paired
+from palimpsest.analysis.pairs import DENSE, of_dense, paired
 
 DENSE_ENOUGH = 0.95
 BUCKET = re.compile(r"(\w+)=(\d+)")  # a subset: what is counted, how much of it

@@ -3,7 +3,13 @@
 Of tasks with right and wrong answers (scoring "generated", "ranked", "likelihood"):
     exact_match or acc                   share of right answers; subset "shown" leaves out the facts never shown
     lost, gained, difference             flips against the dense control; difference also on half_a, half_b
-    p, p_holm                            of the difference being zero; corrected over the study's variants
+    p, p_mcnemar                         of the difference being zero, by sign flips of clusters and by χ² (multiple.py)
+    p_holm, p_maxt, q_bh                 corrected over the study's variants that answer the same task and subset
+    relative_drop                        of the share of right answers
+    matching                             1 if that is shown to be under 5 %, −1 if over, 0 if undecided (matching.py)
+    stops_matching                       the label's level where its accuracy passes 95 % of dense's, at all its cells
+    detectable                           the difference that would have been found with power 0.8 (power.py)
+    seed_difference                      mean over several seeds minus dense, at each of them (seeds.py)
 Of tasks that are read token by token:
     perplexity                           exp(−Σ score / Σ tokens); perplexity_2048 if in windows of 2048 tokens;
                                          of a last word (LAMBADA) exp(−mean score), beside its acc
@@ -42,9 +48,10 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from palimpsest.analysis import consistency, displaced, equal_bytes, intervals, knowledge, length
+from palimpsest.analysis import consistency, displaced, equal_bytes, intervals, knowledge, length, matching, seeds
 from palimpsest.analysis.answers import SCORING, VARIANT, clusters, read_questions
-from palimpsest.analysis.flips import flips, of_dense, paired, parts
+from palimpsest.analysis.flips import flips
+from palimpsest.analysis.pairs import of_dense, paired, parts
 
 COLUMNS = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
 
@@ -65,6 +72,8 @@ def metrics(
         published(answers),
         measures(answers),
         flips(answers),
+        matching.stopping_levels(answers),
+        seeds.differences(answers),
         perplexities(answers, scoring),
         consistency.consistency(answers),
         length.interactions(answers),
