@@ -8,6 +8,7 @@ from palimpsest.presentation.data import Tables
 
 def figures(tables: Tables) -> list[str]:
     """Names of the figures that can be drawn, in the order of the report."""
+    from palimpsest.presentation.figures import lengths, origins
     from palimpsest.presentation.names import (
         FIGURES,
         MANY_TASKS,
@@ -33,6 +34,8 @@ def figures(tables: Tables) -> list[str]:
         "tasks": compressed and many and len(cells) <= MOST_COLUMNS,
         "calibration": world and bool(sweeps(tables.calibrations)),
         "models": world and 0 < len(shared_cells(cells)) <= MOST_CELLS,
+        "origins": compressed and len(cells) <= MOST_CELLS and bool(origins.panels_of(tables)),
+        "lengths": compressed and len(cells) <= MOST_CELLS and bool(lengths.kinds_of(tables)),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
         "probes": few and (tables.folder / "probes.parquet").exists(),
         "language": compressed and few and not world and len(tasks) < MANY_TASKS,

@@ -24,6 +24,8 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
     "tasks": (("metrics.parquet",), "What was lost"),
     "calibration": (("metrics.parquet",), "Which calibration keeps knowledge"),
     "models": (("metrics.parquet",), "The same cells on different models"),
+    "origins": (("metrics.parquet",), "What was lost"),
+    "lengths": (("metrics.parquet",), "What was lost"),
     "recovery": (("metrics.parquet",), "What came back"),
     "probes": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
     "language": (("metrics.parquet", "measurements.parquet"), "What was lost"),
@@ -40,6 +42,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 
 
+ORIGINS = ("open_book_contradiction", "closed_book_distracted", "open_book_absent", "biography")  # what tells them
 MOST_LABELS, MOST_OF_A_METHOD = 30, 4  # that colours, markers and lines can tell apart
 MOST_CELLS = 48  # of a figure with a row a cell
 MOST_COLUMNS = 16  # cells of a figure with a column a cell
@@ -60,6 +63,8 @@ def figure_names(study: Study) -> list[str]:
         "tasks": compressed and len(judged) >= MANY_TASKS and len(cells) <= MOST_COLUMNS,
         "calibration": "closed_book" in tasks and bool(_sweeps(study)),
         "models": "closed_book" in tasks and 0 < len(shared_cells(cells)) <= MOST_CELLS,
+        "origins": compressed and len(cells) <= MOST_CELLS and bool(tasks & set(ORIGINS)),
+        "lengths": compressed and len(cells) <= MOST_CELLS and "open_book_length" in tasks,
         "recovery": "closed_book" in tasks and bool(study.recovery),
         "probes": few and bool(study.probes),
         "language": compressed and few and "closed_book" not in tasks and len(tasks) < MANY_TASKS,

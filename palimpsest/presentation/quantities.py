@@ -35,6 +35,8 @@ PROPER = {
     "blimp": "BLiMP", "tinystories": "TinyStories", "wikitext2": "WikiText-2", "freebaseqa": "FreebaseQA",
     "nq_open": "NQ-open", "popqa": "PopQA", "web_questions": "WebQuestions", "triviaqa_closed": "TriviaQA, closed book",
     "triviaqa_open": "TriviaQA, open book", "triviaqa_rc_closed": "TriviaQA, its passages withheld", "gsm8k": "GSM8K",
+    "open_book_absent": "open book, absent name", "open_book_contradiction": "open book, contradicted",
+    "open_book_length": "open book, by length", "closed_book_distracted": "closed book, distracted",
     "mt_bench": "MT-Bench", "vicuna_bench": "Vicuna-bench", "mmlu": "MMLU", "mmlu_generated": "MMLU, letter generated",
     "hellaswag": "HellaSwag", "lambada": "LAMBADA", "truthfulqa_mc1": "TruthfulQA, one true", "pararel": "ParaRel",
     "truthfulqa_mc2": "TruthfulQA, several true", "arc_easy": "ARC, easy", "arc_challenge": "ARC, challenge",

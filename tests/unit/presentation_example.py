@@ -218,6 +218,38 @@ def write_swept(folder: Path) -> Path:
     return folder
 
 
+def reading() -> pandas.DataFrame:
+    """Metrics of a study of the world's deeper tasks."""
+    rows = []
+    for variant, damage in variants():
+        if variant[-1] != "none":
+            continue
+        shares = {
+            "open_book_contradiction": {"exact_match": 0.3 - 0.1 * damage, "learned": 0.6 - damage, "copied": 0.05},
+            "closed_book_distracted": {"exact_match": 0.85 - damage, "copied": 0.1 + 0.3 * damage},
+            "open_book_absent": {"copied": 0.8 - 0.5 * damage},
+        }
+        for task, known in shares.items():
+            known = known | {"no_value": 0.02 + 0.1 * damage}
+            for subset in ("one", "three"):
+                every = known | {"other": 1 - sum(known.values())}
+                rows += [[*variant, task, subset, metric, value] for metric, value in every.items()]
+        judged = {"exact_match": 0.95 - damage, "fluent_but_wrong": 0.05 + 0.4 * damage}
+        rows += [[*variant, "biography", "all", metric, value] for metric, value in judged.items()]
+        if variant[1] != "dense":
+            for kind, share in (("people", 0.4), ("words", 0.1)):
+                rows.append([*variant, "open_book_length", kind, "length_interaction", share * damage])
+    table = pandas.DataFrame(rows, columns=[*VARIANT, "task", "subset", "metric", "value"])
+    return table.assign(scoring="generated", layer="", low=table["value"] - 0.02, high=table["value"] + 0.02, n=200)
+
+
+def write_reading(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    reading().to_parquet(folder / "metrics.parquet")
+    measurements().to_parquet(folder / "measurements.parquet")
+    return folder
+
+
 def claims() -> list[dict]:
     nothing = {"effect": None, "low": None, "high": None, "threshold": None, "where": "", "would_decide": ""}
     shared = {"paper": "A paper, arXiv:0000.00000", "metric": "closed_book exact_match", "test": "keeps_more", "n": 600}

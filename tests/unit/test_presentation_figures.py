@@ -44,6 +44,11 @@ def swept(tmp_path_factory):
     return Tables(example.write_swept(tmp_path_factory.mktemp("results") / "swept"))
 
 
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory):
+    return Tables(example.write_reading(tmp_path_factory.mktemp("results") / "reading"))
+
+
 def words(figure):
     """Every text that is drawn in a figure with the box it covers, in pixels."""
     figure.draw_without_rendering()
@@ -62,9 +67,10 @@ def words(figure):
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
 @pytest.mark.parametrize("name", [name for name in names.FIGURES if name != "language"])
-def test_no_word_covers_another_or_leaves_the_figure(study, swept, name, width):
+def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, name, width):
+    others = {"calibration": swept, "models": swept, "origins": reading, "lengths": reading}
     with style.context():
-        figure = figures.draw(name, swept if name in ("calibration", "models") else study, width)
+        figure = figures.draw(name, others.get(name, study), width)
         everything = words(figure)
         page = figure.bbox
     assert len(everything) > 5
@@ -220,6 +226,34 @@ def test_a_study_with_more_cells_than_a_figure_can_hold_has_them_in_its_tables()
     assert "accuracy" in names.figure_names(many)
     labels = {f"rtn{number}": {"method": "rtn", "levels": ["4"]} for number in range(names.MOST_OF_A_METHOD + 1)}
     assert "accuracy" not in names.figure_names(study_settings(compression=labels, recovery={}))
+
+
+def test_every_answer_comes_from_somewhere(reading):
+    with style.context():
+        figure = figures.draw("origins", reading)
+    for panel in filter(lambda axes: axes.get_visible(), figure.axes):
+        ends = {}
+        for bar in panel.patches:
+            ends[round(bar.get_y(), 3)] = max(ends.get(round(bar.get_y(), 3), 0), bar.get_x() + bar.get_width())
+        assert list(ends.values()) == pytest.approx([100] * len(reading.cells))
+
+
+def test_what_length_adds_is_drawn_for_every_cell_or_said_to_be_unknown(reading, tmp_path):
+    with style.context():
+        panels = figures.draw("lengths", reading).axes
+        assert [panel.get_title(loc="left") for panel in panels] == ["More people", "More words"]
+        assert all(len(panel.containers) == len(reading.cells) - 2 for panel in panels)
+        example.reading().query("metric != 'length_interaction'").to_parquet(tmp_path / "metrics.parquet")
+        assert [text for text, _ in words(figures.draw("lengths", Tables(tmp_path)))] == [
+            "No dense model reads two of the lengths."
+        ]
+
+
+def test_figures_of_reading_are_those_of_its_study(reading):
+    assert {"origins", "lengths"} <= set(available.figures(reading))
+    tasks = ["open_book_contradiction", "closed_book_distracted", "open_book_absent", "biography", "open_book_length"]
+    assert {"origins", "lengths"} <= set(names.figure_names(study_settings(tasks=tasks)))
+    assert not {"origins", "lengths"} & set(names.figure_names(study_settings()))
 
 
 def test_figures_of_the_tables_are_those_of_the_study(study, swept):
