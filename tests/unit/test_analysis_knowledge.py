@@ -171,3 +171,20 @@ def test_answering_the_commonest_value_is_worth_nothing(world):
     common = answers.assign(answer=VALUES[0], correct=(truth == VALUES[0]).astype(float))
     share = displaced.known_share(displaced.scored_facts(common, questions, world.facts, known))
     assert (truth == VALUES[0]).mean() > 0.6 and abs(share.value) < 0.1
+
+
+def test_biographies_are_about_people_and_ask_for_no_single_fact(world):
+    folder = world.folder / "biography"
+    folder.mkdir(exist_ok=True)
+    people = sorted(set(world.facts["person"]))
+    (folder / "biography.jsonl").write_text("".join(json.dumps({"id": p, "person": p}) + "\n" for p in people))
+    written = {"task": "biography", "question": people, "person": people, "measures": '{"true": 0.5}'}
+    everything = np.ones(len(world.facts), dtype=bool)
+    answers = [world.answers(variant, everything) for variant in (DENSE, CELL)]
+    for variant in (DENSE, CELL):
+        rows = written | dict(zip(VARIANT, variant, strict=True)) | {"correct": 1.0}
+        answers.append(tidy(pandas.DataFrame(rows)))
+    scoring = SCORING | {"biography": ("generated", "exact_match")}
+    table = metrics(pandas.concat(answers), scoring, tasks_folder=world.folder, facts=world.facts)
+    found = set(table.loc[table["task"] == "biography", "metric"])
+    assert {"exact_match", "true", "lost"} <= found and not found & {"known_share", "damage", "knowledge_bits"}
