@@ -213,6 +213,13 @@ class Grid:
         """The settings of a variant's recovery; None for a plain cell."""
         return None if variant.recovery == NONE else self.study.recovery[variant.recovery]
 
+    @cached_property
+    def judged_tasks(self) -> list[str]:
+        """The tasks whose answers the study's judge reads; none where it has no judge."""
+        from palimpsest.evaluation.judge import is_judged
+
+        return [task for task in self.study.tasks if is_judged(task)] if self.study.judge else []
+
     def world_folder(self) -> str:
         return f"{self.results}/world"
 

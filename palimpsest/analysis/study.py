@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas
 
-from palimpsest.analysis import baselines, calibration
+from palimpsest.analysis import baselines, calibration, judged
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
 from palimpsest.analysis.metrics import COLUMNS, metrics
@@ -32,6 +32,7 @@ def analyse(
     assert_complete(answers, [variant.row for variant in variants], tasks)
     facts = _read(results / "world" / "facts.parquet")
     cells = calibration.calibrated(grid)
+    judgements = [Path(variant.folder(str(results))) / "judgements.parquet" for variant in variants]
     table = metrics(
         answers,
         task_scoring(results / "tasks", tasks),
@@ -42,6 +43,7 @@ def analyse(
             calibration.contrasts(answers, cells),
             calibration.tokens(results, grid, cells),
             baselines.baselines(results / "tasks", tasks),
+            *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
     )
     if probes:
