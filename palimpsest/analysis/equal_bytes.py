@@ -85,7 +85,7 @@ def _merit(pairs: pandas.DataFrame, columns: list[str]) -> float:
 
 
 def _difference(pairs: pandas.DataFrame) -> intervals.Estimate:
-    return intervals.mean(pairs["correct_b"] - pairs["correct_a"], pairs["cluster"])
+    return intervals.paired_difference(pairs["correct_b"] - pairs["correct_a"], pairs["cluster"])
 
 
 def _ratio(pairs: pandas.DataFrame) -> intervals.Estimate:

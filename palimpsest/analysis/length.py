@@ -6,15 +6,15 @@ which the dense control answers at least DENSE_ENOUGH of the questions (`bucket_
 
     length_interaction = [loss in the longest kept bucket] − [loss in the shortest],   loss = dense − variant,
 
-where every question's loss is paired with that of its own passage in the other bucket, and passages are resampled.
+and its interval knows how the two losses go together where both buckets have a passage.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
-import numpy as np
 import pandas
 
 from palimpsest.analysis import intervals
@@ -52,18 +52,15 @@ def interaction(pairs: pandas.DataFrame, buckets: list[str]) -> intervals.Estima
     """Loss in the last of the buckets minus loss in the first. `pairs` are `paired` answers, the control's first."""
     if len(buckets) < 2:
         return intervals.Estimate(math.nan, math.nan, math.nan, 0)
-    loss = pairs["correct_a"] - pairs["correct_b"]
-    names = pairs["cluster"]
-    everyone = sorted(set(names[pairs["subset"].isin((buckets[0], buckets[-1]))]))
-    sums = []
-    for bucket in (buckets[-1], buckets[0]):
-        of_bucket = loss[pairs["subset"] == bucket].groupby(names)
-        # A passage that one of the two buckets lacks has no question there, and counts for none.
-        sums += [of_bucket.sum().reindex(everyone, fill_value=0), of_bucket.size().reindex(everyone, fill_value=0)]
-    arrays = [np.asarray(part, dtype=float) for part in sums]
-    return intervals.bootstrap(
-        lambda a, na, b, nb: a.sum(-1) / na.sum(-1) - b.sum(-1) / nb.sum(-1), [arrays], n=int(arrays[1].sum())
-    )
+    ends = [pairs[pairs["subset"] == bucket] for bucket in (buckets[-1], buckets[0])]
+    everyone = sorted({name for end in ends for name in end["cluster"]})
+    shares = []
+    for end in ends:
+        names = sorted(set(end["cluster"]))
+        for share in intervals.changes(end["correct_b"] - end["correct_a"], end["cluster"]):  # lost, gained
+            residuals = pandas.Series(share.residuals, names).reindex(everyone, fill_value=0.0)
+            shares.append(replace(share, residuals=residuals.to_numpy()))
+    return intervals.weighted_sum((1, -1, -1, 1), shares)
 
 
 def _kinds(shares: pandas.Series) -> dict[str, list[str]]:

@@ -102,3 +102,18 @@ def test_equal_losses_are_taken_for_an_interaction_one_time_in_twenty():
         found = interaction(pairs, ["people=1", "people=8"])
         misses += not found.low <= 0 <= found.high
     assert misses / count <= 0.085, "two standard errors above 5 % of 200"
+
+
+def test_no_loss_anywhere_is_not_certainty():
+    answers = pandas.concat([answers_of(variant, {"words=16": ALL, "words=64": ALL}) for variant in (DENSE, CELL)])
+    found = value(interactions(answers), "length_interaction", "words")
+    assert found["value"] == 0 and found["low"] < -0.05 and found["high"] > 0.05
+
+
+def test_buckets_of_different_passages_are_compared_as_two_samples():
+    pairs = pandas.DataFrame({"subset": ["words=1"] * 40 + ["words=9"] * 60, "correct_a": 1.0})
+    pairs["cluster"] = [f"passage {number}" for number in range(100)]
+    pairs["correct_b"] = 1.0 - (np.arange(100) % 4 == 0)
+    found = interaction(pairs, ["words=1", "words=9"])
+    alone = [1.96 * np.sqrt(0.25 * 0.75 / n) for n in (40, 60)]
+    assert found.value == 0 and found.high == pytest.approx(np.hypot(*alone), rel=0.1)
