@@ -107,10 +107,17 @@ class LanguageModel(TemplateLM):
         return scores
 
     def loglikelihood_rolling(self, requests, disable_tqdm: bool = False) -> list[float]:
-        """Log-likelihood of each text, in windows that do not overlap; a row's `window` asks for the first alone."""
+        """Log-likelihood of each text, in windows that do not overlap; a row's `window` asks for the first alone.
+
+        A row that brings its `tokens` is one window already, whose first token is not scored.
+        """
         units = []
         texts = self.encoder.encode([request.args[0] for request in requests], not self.bos_once)
         for request, tokens in zip(requests, texts, strict=True):
+            if known := (request.doc or {}).get("tokens"):
+                request.scored_tokens = len(known) - 1
+                units.append((((known[0],), tuple(known[1:])),))
+                continue
             if window := (request.doc or {}).get("window"):
                 tokens = tokens[: window - 1]
             request.scored_tokens = len(tokens)
@@ -184,7 +191,7 @@ class LanguageModel(TemplateLM):
             asked[tokens].append(number)
         scores: list[Score] = [(0.0, False)] * len(pairs)
         rows = [Row(tokens, start) for tokens, start in first.items()]
-        for batch, log_probabilities in self.forward.log_probabilities(rows):
+        for batch, logits in self.forward.logits(rows):
             places, targets, numbers, end = [], [], [], 0
             for row in batch:
                 end += len(row.tokens) - row.first
@@ -194,8 +201,9 @@ class LanguageModel(TemplateLM):
                     targets.extend(continuation)
                     numbers.append(number)
             index = torch.tensor(places, device=self._device), torch.tensor(targets, device=self._device)
-            values = log_probabilities[index].double().tolist()
-            greedy = (log_probabilities.argmax(-1)[index[0]] == index[1]).tolist()
+            logits = logits.float()
+            values = (logits[index] - logits.logsumexp(-1)[index[0]]).double().tolist()
+            greedy = (logits.argmax(-1)[index[0]] == index[1]).tolist()
             place = 0
             for number in numbers:
                 length = len(pairs[number][1])

@@ -1,17 +1,20 @@
-"""Which rows of tokens run together, and how much of a row is computed once for several.
+"""What is computed once for several rows of tokens, and which rows run together.
 
-A row is a tuple of tokens with the first position whose prediction is wanted. Rows that start alike (the options of a
-question, the questions on a passage) share a prefix: it runs once and its keys and values serve them all. Everything
-here depends on the set of rows alone, never on their order.
+A row is a tuple of tokens with the first position whose prediction is wanted. Rows that start alike (a subject's
+questions after the same examples, the options of a question, the questions on a passage) share a prefix, prefixes
+share prefixes, and so the rows are the leaves of a tree. Everything here depends on the set of rows alone, never on
+their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-MIN_SHARED = 4  # sharing fewer tokens, or a smaller part of a row, costs more than it saves
-MIN_PART = 3
+MIN_SHARED = 4  # sharing fewer tokens, or saving a smaller share of them, costs a pass more than it saves
+MIN_SAVED = 1 / 6
+NO_LIMIT = 2**62
 
 
 @dataclass(frozen=True, order=True)
@@ -23,59 +26,94 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Rows of one forward pass; `shared` tokens at their start are computed once for each distinct prefix."""
+class Node:
+    """Tokens `start` to `end` of a row; the rows among `children` have them in common. A leaf has no children."""
 
-    shared: int
-    rows: tuple[Row, ...]
+    row: Row
+    start: int
+    end: int
+    children: tuple[Node, ...] = ()
 
-    def halves(self) -> tuple[Batch, Batch]:
-        middle = len(self.rows) // 2
-        return Batch(self.shared, self.rows[:middle]), Batch(self.shared, self.rows[middle:])
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        return self.row.tokens[self.start : self.end]
 
 
-def batches(
-    rows: Sequence[Row], *, tokens: int, rows_at_most: int | None = None, share: bool = True
-) -> Iterator[Batch]:
-    """Cut distinct rows into batches, longest first, of about `tokens` computed tokens (padding counts)."""
-    ordered = sorted(rows, key=lambda row: (row.tokens, row.first))
-    groups = _share(ordered) if share else [(0, [row]) for row in ordered]
-    # Rows with an equal shared length can share a batch; similar lengths side by side keep the padding small.
-    groups.sort(key=lambda group: (-group[0], -max(len(row.tokens) for row in group[1]), group[1][0]))
-    batch: list[Row] = []
-    computed = longest = length = 0
-    for shared, members in groups:
-        for number, row in enumerate(sorted(members, key=lambda row: (-len(row.tokens), row))):
-            suffix = len(row.tokens) - shared
-            prefix = shared if number == 0 or not batch else 0
-            cost = computed + prefix + max(longest, suffix) * (len(batch) + 1)
-            if batch and (shared != length or cost > tokens or len(batch) == rows_at_most):
-                yield Batch(length, tuple(batch))
-                batch, computed, longest, prefix = [], 0, 0, shared
-            batch.append(row)
-            computed, longest, length = computed + prefix, max(longest, suffix), shared
+@dataclass
+class _Prefix:
+    """A node of the tree of everything that rows have in common; `below` is how many tokens that leaves to compute."""
+
+    row: Row
+    depth: int
+    children: list[_Prefix] = field(default_factory=list)
+    below: int = 0
+
+    def add(self, child: _Prefix) -> None:
+        self.children.append(child)
+        self.below += child.depth - self.depth + child.below
+
+
+def alone(rows: Iterable[Row]) -> list[tuple[int, Node]]:
+    """Distinct rows that share nothing, for `cut`."""
+    return [(0, Node(row, 0, len(row.tokens))) for row in set(rows)]
+
+
+def tree(rows: Iterable[Row]) -> list[Node]:
+    """The tree of distinct rows, with those of their common prefixes that save a good part of the tokens."""
+    ordered = sorted(rows)
+    if not ordered:
+        return []
+    common = [_common(one, two) for one, two in itertools.pairwise(ordered)]
+    open_ = [_Prefix(ordered[0], 0)]
+    for row, depth in zip(ordered, [*common, 0], strict=True):  # as a tree of suffixes is built from sorted ones
+        closed = _Prefix(row, len(row.tokens))
+        while open_[-1].depth > depth:
+            open_[-1].add(closed)
+            closed = open_.pop()
+        if open_[-1].depth < depth:
+            open_.append(_Prefix(row, depth))
+        open_[-1].add(closed)
+    return _worth(open_[0].children, 0)
+
+
+def _worth(prefixes: Iterable[_Prefix], start: int) -> list[Node]:
+    """Nodes from `start` on: a prefix that saves too little is left out, and its children stand in its place."""
+    nodes, waiting = [], list(prefixes)
+    while waiting:
+        prefix = waiting.pop()
+        length, times = prefix.depth - start, len(prefix.children)
+        if not times:
+            nodes.append(Node(prefix.row, start, prefix.depth))
+        elif length >= MIN_SHARED and (times - 1) * length >= MIN_SAVED * (times * length + prefix.below):
+            nodes.append(Node(prefix.row, start, prefix.depth, tuple(_worth(prefix.children, prefix.depth))))
+        else:
+            waiting += prefix.children
+    return nodes
+
+
+def _common(one: Row, two: Row) -> int:
+    most = min(one.first, two.first)
+    a, b = one.tokens[:most], two.tokens[:most]
+    if a == b:
+        return most
+    return next(position for position, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+
+
+def cut(
+    nodes: Sequence[tuple[int, Node]], *, tokens: int, keys: int = NO_LIMIT, rows: int | None = None
+) -> Iterator[list[tuple[int, Node]]]:
+    """Cut (its prefix's number, node) into batches, longest first.
+
+    A batch has at most so many `rows`, `tokens` to compute and `keys` to keep or look at (padding counts), or one row.
+    """
+    batch: list[tuple[int, Node]] = []
+    longest = deepest = 0
+    for number, node in sorted(nodes, key=lambda each: (each[1].start - each[1].end, each[1].row)):
+        size, length = len(batch) + 1, node.end - node.start
+        longest, deepest = max(longest, length), max(deepest, node.end)
+        if batch and (size * longest > tokens or size * deepest > keys or len(batch) == rows):
+            yield batch
+            batch, longest, deepest = [], length, node.end
+        batch.append((number, node))
     if batch:
-        yield Batch(length, tuple(batch))
-
-
-def _share(ordered: list[Row]) -> list[tuple[int, list[Row]]]:
-    """Group neighbours in sorted order while a longer group saves more tokens than the shorter prefix costs."""
-    groups: list[list] = []  # [shared length, rows]; a row alone shares nothing
-    for row in ordered:
-        if groups:
-            shared, members = groups[-1]
-            common = _common(members[0].tokens, row.tokens, min(row.first, shared or members[0].first))
-            worth = common >= max(MIN_SHARED, len(row.tokens) // MIN_PART)
-            if worth and len(members) * common >= (len(members) - 1) * shared:
-                members.append(row)
-                groups[-1][0] = common
-                continue
-        groups.append([0, [row]])
-    return [(shared, members) for shared, members in groups]
-
-
-def _common(a: tuple[int, ...], b: tuple[int, ...], most: int) -> int:
-    for position in range(min(most, len(a), len(b))):
-        if a[position] != b[position]:
-            return position
-    return min(most, len(a), len(b))
+        yield batch

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from palimpsest.evaluation.plan import Row, batches
+from palimpsest.evaluation.plan import Row, alone, cut
 from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder
 
 TOKENS_A_BATCH = 4096
@@ -29,16 +29,16 @@ def hidden_states(model, tokenizer, questions: Sequence[str]) -> Tensor:
     # A wrapper such as peft's prompt may hold back `hidden_states`: they are taken where they arise.
     found: dict[tuple[int, ...], Tensor] = {}
     device = next(model.parameters()).device
-    rows = [Row(row, len(row) - 1) for row in dict.fromkeys(tokens)]
-    for batch in batches(rows, tokens=TOKENS_A_BATCH, share=False):
-        length = max(len(row.tokens) for row in batch.rows)
+    for batch in cut(alone(Row(row, len(row) - 1) for row in tokens), tokens=TOKENS_A_BATCH):
+        rows = [node.row for _, node in batch]
+        length = max(len(row.tokens) for row in rows)
         # Padding is on the right, where causal attention never looks.
-        padded = [[*row.tokens, *(0,) * (length - len(row.tokens))] for row in batch.rows]
+        padded = [[*row.tokens, *(0,) * (length - len(row.tokens))] for row in rows]
         output = model(input_ids=torch.tensor(padded, device=device), output_hidden_states=True, use_cache=False)
-        last = torch.tensor([row.first for row in batch.rows], device=device)
+        last = torch.tensor([row.first for row in rows], device=device)
         every = torch.arange(len(last), device=device)
         states = torch.stack([layer[:, -length:][every, last] for layer in output.hidden_states], 1)
-        found.update(zip((row.tokens for row in batch.rows), states.to(torch.float16).cpu(), strict=True))
+        found.update(zip((row.tokens for row in rows), states.to(torch.float16).cpu(), strict=True))
     return torch.stack([found[row] for row in tokens], 1)
 
 
