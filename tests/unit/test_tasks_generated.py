@@ -126,7 +126,7 @@ def test_gsm8k_is_asked_and_scored_as_by_lm_eval(tmp_path, tiny_model_folder):
     asked = [{"question": "cats ?", "answer": "so\n#### 1,200"}, {"question": "dogs ?", "answer": "so\n#### 7"}]
     write(tmp_path / "data/gsm8k/train.jsonl", *examples)
     write(tmp_path / "data/gsm8k/test.jsonl", *asked)
-    rows = rows_of("gsm8k", tmp_path)
+    rows_of("gsm8k", tmp_path)
     theirs = yaml.safe_load((Path(lm_eval.__file__).parent / "tasks/gsm8k/gsm8k.yaml").read_text())
     for key in ("dataset_path", "dataset_name", "tag"):
         theirs.pop(key)
@@ -137,14 +137,13 @@ def test_gsm8k_is_asked_and_scored_as_by_lm_eval(tmp_path, tiny_model_folder):
     task = ConfigurableTask(config=theirs)
     task.build_all_requests()
     wanted = definition.shipped("gsm8k")
-    ours = [wanted["doc_to_text"].replace("{{examples}}", row["examples"]) for row in rows]
-    ours = [prompt.replace("{{question}}", row["question"]) for prompt, row in zip(ours, rows, strict=True)]
-    assert ours == [request.args[0] for request in task.instances]
     for key in ("filter_list", "metric_list"):
         assert wanted[key] == theirs[key]
     model, tokenizer = palimpsest.load(tiny_model_folder)
     said = iter(["#### 1200", "it is 7 .\n#### 8"])
-    answers = asked_of(Said(model, tokenizer, said), [tmp_path / "tasks/gsm8k"])
+    language_model = Said(model, tokenizer, said)
+    answers = asked_of(language_model, [tmp_path / "tasks/gsm8k"])
+    assert language_model.prompts == [request.args[0] for request in task.instances]
     measures = [json.loads(found) for found in answers["measures"]]
     assert list(answers["correct"]) == [True, False]
     assert [found["flexible-extract"] for found in measures] == [1.0, 0.0]
@@ -216,8 +215,8 @@ def test_turns_are_asked_the_same_way_again_from_the_cache(tmp_path, tiny_model_
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"question_id": 1, "turns": ["a", ""]}, "none of them may be empty"),
-        ({"text": "a"}, "a question has a `question_id`"),
+        ({"question_id": 1, "turns": ["a", ""]}, "none of them empty"),
+        ({"text": "a"}, "the field 'question_id' is missing"),
         ({"question_id": 1, "turns": ["a", "b", "c"]}, "3 turns; conversations of one or two turns are read"),
     ],
 )

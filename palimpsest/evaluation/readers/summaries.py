@@ -18,8 +18,8 @@ NAME = r"[A-Z][\w’'-]*(?:\.(?:[A-Z]\.?)+)?"
 def summaries(folder: Path, settings: dict[str, Any]) -> Rows:
     """A row a story: `question` is the `instruction` and the story without its highlights, `answer` the highlights,
     `facts` what these name. The subset is the folder that the story lies in, by its length."""
-    for entry in settings["files"]:
-        for path in find(folder / entry["file"], "*.story"):
+    for name in settings["files"]:
+        for path in find(folder / name, "*.story"):
             story, *highlights = (part.strip() for part in read_text(path).split(HIGHLIGHT))
             if not story or not any(highlights):
                 raise PalimpsestError(f"{path}: no text before, or none after, {HIGHLIGHT!r}; a story has both.")
