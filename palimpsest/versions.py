@@ -16,9 +16,10 @@ PACKAGE = Path(__file__).parent
 
 VERSIONS = {
     "train": "1", "calibrate": "1", "allocate": "1", "compress": "2", "recover": "1", "evaluate": "1", "measure": "1",
-    "export": "1", "outliers": "1",
+    "export": "1", "outliers": "1", "judge": "1",
 }  # fmt: skip
-SOURCES = {"world": "world", "probe": "probing", "analyse": "analysis"}  # stage -> folder of the package
+# stage -> folder of the package
+SOURCES = {"world": "world", "probe": "probing", "analyse": "analysis", "leaks": "leaks"}
 
 
 @cache

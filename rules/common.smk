@@ -229,6 +229,9 @@ def finish():
     rows = clocks.collect(f"{RESULTS}/times")
     clocks.write_csv(rows, f"{RESULTS}/times.csv")
     clocks.print_table(rows)
+    if os.path.exists(log_of("leaks")):
+        with open(log_of("leaks"), encoding="utf-8") as warnings:
+            print(warnings.read(), end="")
     page = f"{RESULTS}/workflow-report.html"
     if not os.path.exists(page) or os.path.getmtime(page) < os.path.getmtime(f"{RESULTS}/report.html"):
         command = [

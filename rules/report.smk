@@ -5,7 +5,11 @@ FIGURE_NAMES = names.figure_names(study)
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=FIGURE_NAMES, kind=["pdf", "png"])
 VARIANTS = grid.variants()
 # The clocks of every job before this stage, which the time figure and table sum up.
-CLOCKS = [times(f"evaluate/{variant.id}") for variant in VARIANTS] + [times("measure"), times("analyse")]
+CLOCKS = (
+    [times(f"evaluate/{variant.id}") for variant in VARIANTS]
+    + [times("measure"), times("analyse")]
+    + [times("leaks")] * bool(LEAKS)
+)
 
 
 rule analyse:
@@ -13,6 +17,8 @@ rule analyse:
         answers=[ANSWERS.format(**variant.wildcards) for variant in VARIANTS],
         measurements=f"{RESULTS}/measurements.parquet",
         probes=PROBES,
+        judgements=JUDGEMENTS,
+        agreement=AGREEMENT,
         tasks=ALL_TASKS,
         calibrations=[f"{grid.calibration_folder(*needed)}/{DONE}" for needed in grid.calibrations()],
         world=[WORLD_DONE] if study.world else [],
@@ -70,6 +76,7 @@ rule tables:
         metrics=f"{RESULTS}/metrics.parquet",
         measurements=f"{RESULTS}/measurements.parquet",
         claims=f"{RESULTS}/claims.json",
+        leaks=LEAKS,
         clocks=CLOCKS,
     output:
         tables=expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=TABLES, kind=["tex", "csv"]),

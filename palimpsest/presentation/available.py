@@ -49,9 +49,12 @@ def tables_of(tables: Tables) -> list[str]:
     have = {
         "cells": True,
         "flips": bool(tables.models) and bool(quantities.flips(tables)),
+        "matching": bool(tables.models) and bool(quantities.flips(tables)),
         "tasks": True,
+        "judge": bool(quantities.judge_tasks(tables)),
         "calibration": tables.has(quantities.LEAKAGE),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
+        "leaks": len(tables.leaks) > 0,
         "claims": bool(tables.claims),
         "time": bool(tables.times),
     }

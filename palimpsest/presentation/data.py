@@ -103,6 +103,12 @@ class Tables:
         return found["claims"] if isinstance(found, dict) else found
 
     @cached_property
+    def leaks(self) -> pandas.DataFrame:
+        """A row a text and task (leaks/study.py); none where the study reads no text."""
+        path = self.folder / "leaks.csv"
+        return pandas.read_csv(path, keep_default_na=False) if path.exists() else pandas.DataFrame({"contained": []})
+
+    @cached_property
     def times(self) -> list[times.Stage]:
         # While the report is made its own jobs are still running: which of them have ended is chance.
         return times.collect(self.folder / "times", without=("report",)) if (self.folder / "times").is_dir() else []

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palimpsest.evaluation.judge import is_judged
 from palimpsest.grid import Cell, Grid
 from palimpsest.halves import HALVES
 from palimpsest.provenance import PalimpsestError, digest_bytes
@@ -34,9 +35,12 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
 TABLES: dict[str, tuple[str, ...]] = {
     "cells": ("metrics.parquet", "measurements.parquet"),
     "flips": ("metrics.parquet",),
+    "matching": ("metrics.parquet",),
     "tasks": ("metrics.parquet",),
+    "judge": ("metrics.parquet",),
     "calibration": ("metrics.parquet",),
     "recovery": ("metrics.parquet", "measurements.parquet"),
+    "leaks": ("leaks.csv",),
     "claims": ("claims.json",),
     "time": (),
 }
@@ -52,7 +56,7 @@ MANY_TASKS = 6  # from so many on, a figure shows all at once and none by level
 def figure_names(study: Study) -> list[str]:
     """The figures that a study has data for, in the order of the report."""
     tasks, compressed = set(study.tasks), _compressed(study)
-    judged = tasks - {task for task in tasks if task.startswith("perplexity")}
+    judged = [task for task in study.tasks if _right_or_wrong(task)]
     cells = [cell for cell in Grid(study).cells() if not cell.is_dense]
     few = told_apart(cells)
     wanted = {
@@ -75,19 +79,28 @@ def figure_names(study: Study) -> list[str]:
 
 def table_names(study: Study) -> list[str]:
     """The tables that a study has data for."""
-    judged = [task for task in study.tasks if not task.startswith("perplexity")]
+    judged = [task for task in study.tasks if _right_or_wrong(task)]
     halves = {f"biographies_{name}" for name in HALVES}
     wanted = {
         "cells": True,
         "flips": _compressed(study) and bool(judged),
+        "matching": _compressed(study) and bool(judged),
         "tasks": True,
+        "judge": bool(Grid(study).judged_tasks),
         "calibration": "closed_book" in study.tasks
         and any(halves <= {study.calibration[name].text for name in names} for names in _sweeps(study).values()),
         "recovery": "closed_book" in study.tasks and bool(study.recovery),
+        "leaks": reads_texts(study),
         "claims": True,
         "time": True,
     }
     return [name for name in TABLES if wanted[name]]
+
+
+def reads_texts(study: Study) -> bool:
+    """Whether a calibration or recovery of a study reads a text that its tasks could occur in."""
+    grid = Grid(study)
+    return bool(grid.calibrations()) or any(grid.recovery(variant) for variant in grid.variants())
 
 
 def told_apart(cells: Iterable[Cell]) -> bool:
@@ -123,6 +136,10 @@ def shared_cells(cells: Iterable[Cell]) -> dict[tuple[str, str, int], list[Cell]
 def _sweeps(study: Study) -> dict[str, list[str]]:
     grid = Grid(study)
     return sweeps({cell: found[0] for cell in grid.cells() if (found := grid.calibration(cell))})
+
+
+def _right_or_wrong(task: str) -> bool:
+    return not task.startswith("perplexity") and not is_judged(task)
 
 
 def _compressed(study: Study) -> bool:

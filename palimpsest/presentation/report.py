@@ -41,14 +41,16 @@ def sections(study: Tables) -> list[Section]:
     losses = [*summary.lost(study), *summary.size(study)]
     every = [
         Section("lost", "What was lost, by which method, at which size?", losses,
-                ["accuracy", "tasks", "language", "knowledge_bits", "flips"], ["cells", "tasks", "flips"]),
+                ["accuracy", "tasks", "language", "knowledge_bits", "flips"], ["cells", "tasks", "flips", "matching"]),
         Section("perplexity", "Does perplexity warn of lost knowledge?", summary.hidden(study),
                 ["knowledge_vs_perplexity"]),
         Section("calibration", "Which calibration keeps knowledge?", summary.calibrated(study), ["calibration"],
                 ["calibration"]),
         Section("models", "What do the same cells lose on different models?", [], ["models"]),
+        Section("judge", "What does the judge say, and can it be believed?", summary.judged(study), [], ["judge"]),
         Section("recovery", "What came back?", summary.came_back(study), ["recovery"], ["recovery"]),
         Section("probes", "What do the representations still hold?", summary.still_held(study), ["probes"]),
+        Section("leaks", "Did calibration or recovery see what was asked?", summary.leaked(study), [], ["leaks"]),
         Section("claims", "Which claims hold here?", tally, [], ["claims"]),
         Section("time", "Where did the time go?", summary.spent(study), ["time"], ["time"], measured=True),
     ]  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from palimpsest.grid import Cell
 from palimpsest.presentation import quantities
-from palimpsest.presentation.data import Number, Tables
+from palimpsest.presentation.data import Number, Quantity, Tables
 from palimpsest.presentation.level_names import family, level_title, severity
 from palimpsest.presentation.names import base_label, sweeps
 
@@ -167,6 +168,44 @@ def calibrated(tables: Tables) -> list[str]:
             f"{len(numbers)} methods and levels, less in {less} (intervals without zero)."
         )
     return sentences
+
+
+def judged(tables: Tables) -> list[str]:
+    """For each judged task how far the judge agrees with GPT-4, and with itself when the order is turned."""
+    sentences = []
+    for task in quantities.judge_tasks(tables):
+        title, asked = quantities.title_of(task), Quantity("κ", task, "judge_kappa", scoring="judge")
+        kappa = tables.where_it_stands(replace(asked, may_lack_verdict=True))[tables.cells[0]]
+        agree = tables.where_it_stands(replace(asked, metric="judge_consistency"))
+        words = (
+            f"κ with GPT-4 is {kappa.value:.2f} [{kappa.low:.2f}, {kappa.high:.2f}] on {kappa.n} stored judgements"
+            if kappa.n
+            else "no stored judgements of GPT-4's are at hand, so nothing says whether it can be believed"
+        )
+        if agree:
+            shares = sorted(number.value for number in agree.values())
+            words += f"; in {percent_range(shares)} of the pairs it prefers the same answer in both orders"
+        sentences.append(f"{title}: {words}.")
+    return sentences
+
+
+def percent_range(shares: list[float]) -> str:
+    """`12 to 40 %` of sorted shares."""
+    ends = dict.fromkeys(f"{100 * share:.0f}" for share in (shares[0], shares[-1]))
+    return f"{' to '.join(ends)} %"
+
+
+def leaked(tables: Tables) -> list[str]:
+    """A warning for each text that says a task's questions with their answers, or a sentence that none does."""
+    if not len(tables.leaks):
+        return []
+    sentences = [
+        f"Warning: the text of {row.use} {row.text} has {row.contained:,} of the {row.rows:,} rows of "
+        f"{quantities.title_of(row.task)} in it ({100 * row.contained_share:.1f} %), questions with their answers, "
+        f"e.g. {row.worst.split('; ')[0]}."
+        for row in tables.leaks[tables.leaks["contained"] > 0].itertuples()
+    ]
+    return sentences or ["No text has a question with its answer in it, nor a text that is evaluated."]
 
 
 def headline(tables: Tables) -> list[str]:

@@ -65,7 +65,13 @@ def metrics() -> pandas.DataFrame:
                 add(variant, task, subset, "lost", max(0.0, 1.15 * damage), 0.01)
                 add(variant, task, subset, "gained", 0.15 * damage + 0.002, 0.004)
                 add(variant, task, subset, "difference", 0.002 - damage, 0.02)
-                add(variant, task, subset, "p_holm", 0.5 if damage < 0.02 else 0.001, 0)
+                for metric in ("p_holm", "p_maxt", "q_bh"):
+                    add(variant, task, subset, metric, 0.5 if damage < 0.02 else 0.001, 0)
+                add(variant, task, subset, "detectable", 0.03, 0)
+                add(variant, task, subset, "matching", 1 if damage < 0.02 else -1 if damage > 0.08 else 0, 0)
+                if ":" not in variant[3]:
+                    harshest = {"0": 0.55, "k": 0.75}.get(variant[3][0], 3.2)
+                    add(variant, task, subset, "stops_matching", harshest, 0.02)
         for kind, base, slope in (
             ("all", 6.0, 1),
             ("prose", 9.0, 0.5),
@@ -159,15 +165,17 @@ def stories() -> pandas.DataFrame:
                     ]
                 )
         for subset, metric in itertools.product(
-            ("all", "anaphor_agreement", "irregular_forms"), ("acc", "lost", "gained", "difference", "p_holm")
+            ("all", "anaphor_agreement", "irregular_forms"),
+            ("acc", "lost", "gained", "difference", "p_holm", "p_maxt", "q_bh", "detectable", "matching"),
         ):
             value = {
                 "acc": 0.75 - 0.5 * damage,
                 "lost": damage,
                 "gained": 0.4 * damage,
                 "difference": -0.6 * damage,
-                "p_holm": 0.01,
-            }[metric]
+                "detectable": 0.03,
+                "matching": 0,
+            }.get(metric, 0.01)
             if metric == "acc" or label != "dense":
                 rows.append([*variant, "blimp", subset, "ranked", "", metric, value, value - 0.02, value + 0.02, 900])
     columns = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]

@@ -202,7 +202,7 @@ def test_names_follow_from_the_study():
     assert embedded == ["accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips", "recovery", "probes", "time"]
     without = study_settings(tasks=["blimp", "perplexity_wikitext2"], recovery={}, probes=[])
     assert names.figure_names(without) == ["flips", "language", "time"]
-    assert names.table_names(without) == ["cells", "flips", "tasks", "claims", "time"]
+    assert names.table_names(without) == ["cells", "flips", "matching", "tasks", "claims", "time"]
 
 
 def test_a_sweep_over_calibrations_and_a_second_model_have_figures_of_their_own():

@@ -10,6 +10,8 @@ from palimpsest.presentation.tables.latex import Column, Table, cell_columns
 
 TITLE = "Answers lost and gained against the dense model"
 
+ALONE = ("detectable", "p_holm", "p_maxt", "q_bh")  # without an interval
+
 
 def rows(tables: Tables) -> Table:
     """One row a cell and task."""
@@ -18,7 +20,10 @@ def rows(tables: Tables) -> Table:
         Column("lost", "lost", "%", 1, 100),
         Column("gained", "gained", "%", 1, 100),
         Column("difference", "difference", "points", 1, 100),
+        Column("detectable", "detectable", "points", 1, 100),
         Column("p_holm", "p", "Holm", 3),
+        Column("p_maxt", "p", "max-T", 3),
+        Column("q_bh", "q", "BH", 3),
         Column("n", "questions", "", 0),
     ]
     table = Table([*cell_columns(tables), *columns])
@@ -26,11 +31,11 @@ def rows(tables: Tables) -> Table:
     for lost, _ in quantities.flips(tables):
         values = {
             metric: tables.numbers(replace(lost, metric=metric), cells)
-            for metric in ("lost", "gained", "difference", "p_holm")
+            for metric in ("lost", "gained", "difference", *ALONE)
         }
         for index, cell in enumerate(cells):
             row = {"model": cell.model, "label": cell.label, "level": cell.level, "seed": cell.seed, "task": lost.title}
             row |= {metric: numbers[cell] for metric, numbers in values.items()}
-            row |= {"p_holm": values["p_holm"][cell].value, "n": values["lost"][cell].n}
+            row |= {metric: values[metric][cell].value for metric in ALONE} | {"n": values["lost"][cell].n}
             table.add(row, new_block=index == 0)
     return table
