@@ -25,7 +25,7 @@ from palimpsest.analysis.flips import parts
 
 MEASURES = {"outcome": "judge_win_rate", "agree": "judge_consistency", "grade": "judge_grade"}
 KAPPA, GRADE_KAPPA = "judge_kappa", "judge_grade_kappa"
-RESAMPLES = 1000
+RESAMPLES = intervals.RESAMPLES
 
 
 def scores(judgements: Iterable[Path], agreement: Path) -> pandas.DataFrame:
@@ -68,16 +68,22 @@ def kappa(
     if not len(stored):
         return intervals.Estimate(missing, missing, missing, 0)
     a, b = stored.to_numpy(dtype=int), ours.to_numpy(dtype=int)
-    members = list(pairs.reset_index(drop=True).groupby(pairs.str.rpartition("/")[2].to_numpy()).indices.values())
-    rng = np.random.default_rng(0)
-
-    def at(rows) -> float:
-        return float(cohen_kappa_score(a[rows], b[rows], labels=range(labels), weights=weights))
-
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both judges always say the same: κ is not defined, and not counted
-        value = at(np.arange(len(a)))
-        draws = rng.integers(0, len(members), size=(RESAMPLES, len(members)))
-        drawn = [at(np.concatenate([members[member] for member in draw])) for draw in draws]
-        low, high = np.nanpercentile(drawn, [2.5, 97.5])
+        warnings.simplefilter("ignore")  # both judges always say the same: κ is not defined
+        value = float(cohen_kappa_score(a, b, labels=range(labels), weights=weights))
+    questions = pandas.factorize(pairs.str.rpartition("/")[2])[0]
+    counts = np.zeros((questions.max() + 1, labels, labels))
+    np.add.at(counts, (questions, a, b), 1)
+    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
+    low, high = np.nanpercentile(kappas(np.tensordot(drawn, counts, 1), weights), [2.5, 97.5])
     return intervals.Estimate(value, float(low), float(high), len(a))
+
+
+def kappas(counts: np.ndarray, weights: str | None = None) -> np.ndarray:
+    """κ of each table of counts (tables, labels, labels), as scikit-learn has it; thousands at once."""
+    labels = np.arange(counts.shape[-1])
+    distance = np.abs(labels[:, None] - labels).astype(float)
+    cost = distance**2 if weights == "quadratic" else np.sign(distance)
+    expected = counts.sum(2, keepdims=True) * counts.sum(1, keepdims=True) / counts.sum((1, 2), keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return 1 - (cost * counts).sum((1, 2)) / (cost * expected).sum((1, 2))

@@ -82,14 +82,10 @@ def verdicts(model: LanguageModel, task: str, pairs: Sequence[Pair]) -> list[tup
     back = _shares(model, task, [_pair(model, pair, pair.second, pair.first) for pair in pairs], LETTERS)
     found = []
     for (first_a, second_b), (second_a, first_b) in zip(forth, back, strict=True):
-        preferred = (_sign(second_b - first_a), _sign(second_a - first_b))
-        agree = preferred[0] == preferred[1] != 0
-        found.append((0.5 + preferred[0] / 2 if agree else 0.5, agree))
+        wins = second_b > first_a and second_a > first_b
+        loses = second_b < first_a and second_a < first_b
+        found.append((1.0 if wins else 0.0 if loses else 0.5, wins or loses))
     return found
-
-
-def _sign(number: float) -> int:
-    return (number > 0) - (number < 0)
 
 
 def grades(model: LanguageModel, task: str, pairs: Sequence[Pair]) -> list[float]:
@@ -172,4 +168,4 @@ def _shares(model: LanguageModel, task: str, prompts: Sequence[str], options: Se
         for place, option in enumerate(options)
     ]
     scores = iter(score for score, _ in model.loglikelihood(requests))
-    return [tuple(softmax([next(scores) for _ in options])) for _ in prompts]
+    return [tuple(softmax([next(scores) for _ in options]).tolist()) for _ in prompts]
