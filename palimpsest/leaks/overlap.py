@@ -19,7 +19,6 @@ from functools import cached_property
 WORDS = 8  # in a row
 COPY = 50  # words in a row that nobody writes twice
 FRAME = 10  # rows from which on what most of them share is the task's own wording
-LEAST = 4  # words of a question that are left of it without its frame
 
 
 @dataclass(frozen=True)
@@ -59,14 +58,11 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
-def unframed(questions: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Questions without the words that all of them begin or end with: `question : … ? answer :`."""
-    most = min(map(len, questions), default=0) - LEAST
-    if len(questions) < FRAME or most < 1:
-        return list(questions)
-    first = next((at for at in range(most) if len({each[at] for each in questions}) > 1), most)
-    last = next((at for at in range(most - first) if len({each[-1 - at] for each in questions}) > 1), most - first)
-    return [each[first : len(each) - last] for each in questions]
+def unframed(question: tuple[str, ...]) -> tuple[str, ...]:
+    """A question without the words around it that say what it is: `question : … ? answer :`."""
+    first = int(question[:1] in (("question",), ("q",)))
+    last = len(question) - int(question[-1:] in (("answer",), ("a",)))
+    return question[first:last]
 
 
 class Index:

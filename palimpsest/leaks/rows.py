@@ -22,9 +22,7 @@ OPTIONS = ("choices", "options", "endings")
 def read_rows(folder: Path | str) -> list[Row]:
     """The rows of a task's folder; one that is neither a question nor a text is everything that it says."""
     folder = Path(folder)
-    found = [(str(raw.get("id", number)), *_question_and_answers(raw)) for number, raw in enumerate(_raw(folder))]
-    questions = unframed([question for _, question, _ in found])
-    return [Row(name, question, answers) for (name, _, answers), question in zip(found, questions, strict=True)]
+    return [Row(str(raw.get("id", number)), *_question_and_answers(raw)) for number, raw in enumerate(_raw(folder))]
 
 
 def _raw(folder: Path) -> Iterable[Mapping[str, Any]]:
@@ -42,7 +40,7 @@ def _question_and_answers(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tupl
     answers = [said for answer in _answers(row) if (said := words(answer))]
     if question:
         second = next((row[name] for name in SECOND if isinstance(row.get(name), str)), "")
-        return words(f"{question} {second}"), tuple(answers)
+        return unframed(words(f"{question} {second}")), tuple(answers)
     text = next((row[name] for name in TEXT if isinstance(row.get(name), str)), None)
     if text is not None:
         return (), (words(text),)
