@@ -119,6 +119,35 @@ def test_the_dense_model_is_graded_and_compared_with_nothing(tmp_path):
     assert table["outcome"].isna().all() and table["grade"].notna().all()
 
 
+def study(**changes):
+    from palimpsest import settings
+
+    mapping = {
+        "name": "judged",
+        "models": {"stories": {"source": "folder", "path": "models/stories260K"}},
+        "tasks": ["vicuna_bench", "popqa"],
+        "judge": "stories",
+    }
+    return settings.load(mapping | changes, "my.yaml")
+
+
+def test_only_a_judge_brings_judged_tasks_and_their_table():
+    from palimpsest.grid import Grid
+    from palimpsest.presentation import names
+
+    assert Grid(study()).judged_tasks == ["vicuna_bench"]
+    assert "judge" in names.table_names(study())
+    assert Grid(study(judge=None)).judged_tasks == []
+    assert "judge" not in names.table_names(study(judge=None))
+
+
+def test_a_judge_that_is_no_model_or_has_nothing_to_judge_is_refused():
+    with pytest.raises(PalimpsestError, match=r"(?s)judge: no model .storeis..*stories"):
+        study(judge="storeis")
+    with pytest.raises(PalimpsestError, match=r"(?s)judge: no task of this study is judged; .*summaries"):
+        study(tasks=["popqa"])
+
+
 # -- agreement with what GPT-4 said
 
 
