@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 
 from palimpsest import job
 
@@ -18,6 +19,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+        os.environ[bars] = "1"  # a log is no place for them
     from palimpsest.evaluation.data import write_task
 
     write_task(args.task, args.output, world=args.world, options=args.options)

@@ -29,9 +29,11 @@ def rows(
     `ours`: whether its fields `id`, `subset`, `form`, … mean what they mean here. In lm-eval's registry they may not:
     such a question is known by its number.
     """
+    # Where some questions are drawn, lm-eval counts requests among those and samples among all.
+    numbers = sorted({sample["doc_id"] for sample in samples})
     requests = defaultdict(list)
     for request in task.instances:
-        requests[request.doc_id].append(request)
+        requests[numbers[request.doc_id]].append(request)
     # lm-eval samples a question once a filter: the first one's verdict counts, those of the others are measures.
     first = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
     others: dict[int, dict[str, float]] = defaultdict(dict)
