@@ -21,7 +21,7 @@ import pandas
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
-from palimpsest.analysis.flips import parts
+from palimpsest.analysis.pairs import parts
 
 MEASURES = {"outcome": "judge_win_rate", "agree": "judge_consistency", "grade": "judge_grade"}
 KAPPA, GRADE_KAPPA = "judge_kappa", "judge_grade_kappa"

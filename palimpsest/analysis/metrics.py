@@ -16,6 +16,14 @@ Of tasks that are read token by token:
     relative_perplexity                  its ratio to the dense control's on the same documents
 Of facts that are asked in several forms (consistency.py):
     consistency                          share of pairs of paraphrases with the same answer
+Of short answers and free texts, what their scorers measure (scoring "measure"; evaluation/scorers/):
+    f1, contains                         words in common with the nearest alias; whether a whole alias is in the answer
+    rouge_l, coverage                    of a summary with its reference; share of the facts that the reference names
+    repetition, length, unique_tokens    share of repeated 4-grams; words; distinct words
+Of free texts that a model of the study judges (scoring "judge"; judged.py):
+    judge_win_rate, judge_consistency    against the dense model's answer; share of pairs judged alike in both orders
+    judge_grade                          1 to 10
+    judge_kappa, judge_grade_kappa       the judge's agreement with GPT-4's stored judgements; n = 0 where there are none
 Of tasks about the facts of the world:
     knowledge_bits, …_per_fact, …_per_parameter, …_per_byte
                                          knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
