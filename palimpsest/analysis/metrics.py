@@ -23,7 +23,7 @@ Of short answers and free texts, what their scorers measure (scoring "measure"; 
 Of free texts that a model of the study judges (scoring "judge"; judged.py):
     judge_win_rate, judge_consistency    against the dense model's answer; share of pairs judged alike in both orders
     judge_grade                          1 to 10
-    judge_kappa, judge_grade_kappa       the judge's agreement with GPT-4's stored judgements; n = 0 where there are none
+    judge_kappa, judge_grade_kappa       the judge's agreement with GPT-4's stored judgements; n = 0 without any
 Of tasks about the facts of the world:
     knowledge_bits, …_per_fact, …_per_parameter, …_per_byte
                                          knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
