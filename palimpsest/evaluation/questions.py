@@ -73,7 +73,7 @@ def read(folder: Path, language_model: LanguageModel, limit: int | None) -> Ques
     wanted, rows = read_task(folder)
     said = definition.ours(wanted)
     if "window" in said:
-        rows = windows.cut(rows, wanted["task"], said, language_model)
+        rows = draw(windows.cut(rows, wanted["task"], said, language_model), said.get("rows"))
     return Questions(folder, wanted, rows[:limit], limit)
 
 
