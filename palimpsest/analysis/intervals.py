@@ -53,11 +53,14 @@ def share(correct: pandas.Series, clusters: pandas.Series) -> Estimate:
     return clustered_share(*cluster_sums(correct, clusters)).estimate
 
 
-def clustered_share(sums: np.ndarray, counts: np.ndarray, *, prior: float = 1.0, level: float = LEVEL) -> Share:
+def clustered_share(
+    sums: np.ndarray, counts: np.ndarray, *, prior: float = 1.0, student: bool = False, level: float = LEVEL
+) -> Share:
     """`share` from each cluster's number of right answers and of questions; `prior` as in `effective.intraclass`.
 
-    With clusters the effective size shrinks by (z/t)², for the G − 1 degrees of freedom that it was estimated from
-    (Korn & Graubard 1998).
+    `student` shrinks the effective size of clusters by (z/t)², for the G − 1 degrees of freedom that it was estimated
+    from (Korn & Graubard 1998). A share alone does without: the doubt in `intraclass` widens it enough, a sum of
+    shares it does not.
     """
     n, groups = counts.sum(), len(counts)
     value = float(sums.sum() / n)
@@ -67,7 +70,7 @@ def clustered_share(sums: np.ndarray, counts: np.ndarray, *, prior: float = 1.0,
     if groups < n:
         quantile = (1 + level) / 2
         size = effective.effective_size(sums, counts, prior)
-        size *= (stats.norm.ppf(quantile) / stats.t.ppf(quantile, groups - 1)) ** 2
+        size *= (stats.norm.ppf(quantile) / stats.t.ppf(quantile, groups - 1)) ** 2 if student else 1
     low, high = proportion_confint(value * size, size, alpha=1 - level, method="wilson")
     return Share(value, float(low), float(high), int(n), effective.residuals(sums, counts))
 
@@ -109,7 +112,7 @@ def changes(change: pandas.Series, clusters: pandas.Series, level: float = LEVEL
     counts = cluster_sums(change, clusters)[1]
     lost, gained = (cluster_sums(np.asarray(change) * way > 0, clusters)[0] for way in (-1, 1))
     prior = effective.intraclass(lost + gained, counts)
-    return tuple(clustered_share(sums, counts, prior=prior, level=level) for sums in (lost, gained))
+    return tuple(clustered_share(sums, counts, prior=prior, student=True, level=level) for sums in (lost, gained))
 
 
 def paired_difference(change: pandas.Series, clusters: pandas.Series) -> Estimate:

@@ -35,7 +35,7 @@ def verdict(dense: pandas.Series, variant: pandas.Series, groups: pandas.Series,
     counts = intervals.cluster_sums(dense, groups)[1]
     # How a few losses come together is doubted here: a false "matching" is worse than "undecided".
     shares = [
-        intervals.clustered_share(intervals.cluster_sums(values, groups)[0], counts, level=TESTS)
+        intervals.clustered_share(intervals.cluster_sums(values, groups)[0], counts, student=True, level=TESTS)
         for values in (dense, change < 0, change > 0)
     ]
     within = intervals.weighted_sum((margin, -1, 1), shares)
@@ -45,7 +45,7 @@ def verdict(dense: pandas.Series, variant: pandas.Series, groups: pandas.Series,
 def relative_drop(dense: pandas.Series, variant: pandas.Series, groups: pandas.Series) -> Estimate:
     """(a − b)/a with its 95 % interval: the margins m at which that of m·a − l + g holds zero. NaN: no such end."""
     change = np.asarray(variant, dtype=float) - np.asarray(dense, dtype=float)
-    base = intervals.clustered_share(*intervals.cluster_sums(dense, groups))
+    base = intervals.clustered_share(*intervals.cluster_sums(dense, groups), student=True)
     lost, gained = intervals.changes(change, groups)
     drop = lost.value - gained.value
     if base.value == 0:
