@@ -16,7 +16,7 @@ SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "≥": r"$\geq$", "≤": r"$\leq$", "−": r"$-$", "±": r"$\pm$", "×": r"$\times$", "→": r"$\rightarrow$", "–": r"--",
     "—": r"---", "…": r"\ldots{}", "\u2009": r"\,", "\u00a0": r"~", "Σ": r"$\Sigma$", "δ": r"$\delta$",
-    "ρ": r"$\rho$", "‖": r"$\|$", "·": r"$\cdot$", "’": r"'", "“": r"``", "”": r"''",
+    "ρ": r"$\rho$", "κ": r"$\kappa$", "‖": r"$\|$", "·": r"$\cdot$", "’": r"'", "“": r"``", "”": r"''",
 }  # fmt: skip
 
 
