@@ -49,7 +49,7 @@ def test_popqa_has_popularity_and_a_quarter_of_the_questions_a_subset(tmp_path):
         ["rarest quarter", "second quarter", "third quarter", "most popular quarter"], 2
     )
     assert rows[0]["subset"] == "rarest quarter" and rows[-1]["subset"] == "most popular quarter"
-    assert rows[0]["subject"] == "capital" and rows[0]["aliases"] == ["Ada", "A."]
+    assert rows[0]["form"] == "capital" and rows[0]["aliases"] == ["Ada", "A."]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,15 @@ def test_a_bad_question_is_named_by_file_line_and_field(tmp_path, row, message):
     write(tmp_path / "data/popqa_flashrag_1k/test.jsonl", row)
     with pytest.raises(PalimpsestError, match=f"test.jsonl, {message}"):
         rows_of("popqa", tmp_path)
+
+
+def test_the_hubs_parquet_is_read_where_there_are_no_json_lines(tmp_path):
+    folder = tmp_path / "data/web_questions/data"
+    folder.mkdir(parents=True)
+    table = pandas.DataFrame({"url": ["u"], "question": ["where ?"], "answers": [["Lund", "Lund, Sweden"]]})
+    table.to_parquet(folder / "test-00000-of-00001.parquet")
+    (row,) = rows_of("web_questions", tmp_path)
+    assert (row["question"], row["answer"], row["aliases"]) == ("where ?", "Lund", ["Lund", "Lund, Sweden"])
 
 
 def test_freebaseqa_has_the_aliases_of_the_first_parses_first_answer(tmp_path):

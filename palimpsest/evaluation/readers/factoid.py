@@ -21,14 +21,15 @@ def factoid(folder: Path, settings: dict[str, Any]) -> Rows:
     """A row a record; `fields` says which of its fields is what, with dots for nested ones.
 
     `question` and `answers` (a list; the first is shown as gold) must be there. `id` is the file's name and line if it
-    is not given. With `popularity`, a number, the subset is the quarter of the questions that it falls into.
+    is not given, `form` the relation that is asked for. With `popularity`, a number, the subset is the quarter of the
+    questions that it falls into.
     """
     fields, found = settings["fields"], []
     for record in records(folder, settings["files"]):
         place = record.place
         question = _field(place, record, fields["question"], str)
         row = _question(place, question, _field(place, record, fields["answers"], list))
-        row |= {name: _field(place, record, fields[name], str) for name in ("id", "subject") if name in fields}
+        row |= {name: _field(place, record, fields[name], str) for name in ("id", "form") if name in fields}
         if "popularity" in fields:
             row["popularity"] = _field(place, record, fields["popularity"], int | float)
         found.append(record.row(**row))
