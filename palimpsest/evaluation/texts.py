@@ -22,7 +22,11 @@ def _document(wanted: dict[str, Any], row: dict[str, Any]) -> str:
     if wanted["output_type"] == "loglikelihood_rolling":
         return str(answer)
     question = _said(wanted, "doc_to_text", row)
-    return f"{question}{wanted.get('target_delimiter', ' ')}{answer}" if question else str(answer)
+    if isinstance(question, int):  # the number of the option that is the context (WinoGrande)
+        question = _said(wanted, "doc_to_choice", row)[question]
+    # A target that is scored as it stands brings its own delimiter.
+    delimiter = "" if wanted["output_type"] == "loglikelihood" else wanted.get("target_delimiter", " ")
+    return f"{question}{delimiter}{answer}" if question else str(answer)
 
 
 def _said(wanted: dict[str, Any], key: str, row: dict[str, Any]) -> Any:

@@ -30,6 +30,9 @@ CASES = [
      "Alba lives in Lund . in short : Alba is in Lund ."),
     ("perplexity", {"text": "a dog\n\nsees a cat ."}, {}, "a dog\n\nsees a cat ."),
     ("blimp", {"answer": "a dog sees .", "options": ["a dog see .", "a dog sees ."]}, {}, "a dog sees ."),
+    ("winogrande", {"rest": "is in Lund .", "options": ["a dog", "a cat"], "label": 1, "answer": "a cat"}, {},
+     "a cat is in Lund ."),
+    ("lambada", {"question": "a dog sees a", "answer": "cat"}, {}, "a dog sees a cat"),
     ("closed_book", ASKED, {"doc_to_text": "{{question|upper}}", "target_delimiter": " = "},
      "QUESTION : WHERE DOES ALBA LIVE ? ANSWER : = Lund"),
     ("closed_book_mc", ASKED, {"doc_to_target": "{{options.index(answer)}}"},
@@ -55,9 +58,11 @@ def test_text_is_what_lm_eval_asks_for_and_takes_as_right(tmp_path, task, row, c
     if asked.OUTPUT_TYPE == "multiple_choice":
         choices = asked.doc_to_choice(doc)
         target = choices[target] if isinstance(target, int) else target
-    joined = (
-        target if asked.OUTPUT_TYPE == "loglikelihood_rolling" else context + asked.config.target_delimiter + target
-    )
+    if asked.multiple_input:
+        context = choices[context]
+    # A continuation is scored with its delimiter before it, and a target alone as it stands.
+    delimiter = asked.config.target_delimiter if asked.OUTPUT_TYPE != "loglikelihood" else ""
+    joined = target if asked.OUTPUT_TYPE == "loglikelihood_rolling" else context + delimiter + target
     assert texts.documents(folder) == [joined if context else target]
 
 
