@@ -19,7 +19,13 @@ VERSIONS = {
     "export": "1", "outliers": "1", "judge": "1",
 }  # fmt: skip
 # stage -> folder of the package
-SOURCES = {"world": "world", "probe": "probing", "analyse": "analysis", "leaks": "leaks"}
+SOURCES = {
+    "world": "world",
+    "task_data": "evaluation/readers",
+    "probe": "probing",
+    "analyse": "analysis",
+    "leaks": "leaks",
+}
 
 
 @cache

@@ -17,6 +17,7 @@ rule task_data:
     conda:
         "../envs/palimpsest.yaml"
     params:
+        code=code("task_data"),
         folder=subpath(output.done, parent=True),
         source=lambda wildcards, input: ["--world", os.path.dirname(WORLD_DONE)] if WORLD_DONE in input else [],
         options=lambda wildcards: settings_json(task_options(wildcards.task)),
