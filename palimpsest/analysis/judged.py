@@ -3,6 +3,7 @@
     judge_win_rate      share of answers that it prefers to the dense model's; ties count half
     judge_consistency   share of these pairs in which it prefers the same answer in both orders
     judge_grade         its mean grade, 1 to 10
+    judge_truncated     share of answers that it could not read whole: question and answers exceed its context
     judge_kappa         Cohen's κ of its preferences with GPT-4's, which were published with the task
     judge_grade_kappa   κ of its grades, rounded, with GPT-4's; squared distance as weight
 
@@ -23,7 +24,12 @@ from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
 from palimpsest.analysis.pairs import parts
 
-MEASURES = {"outcome": "judge_win_rate", "agree": "judge_consistency", "grade": "judge_grade"}
+MEASURES = {
+    "outcome": "judge_win_rate",
+    "agree": "judge_consistency",
+    "grade": "judge_grade",
+    "truncated": "judge_truncated",
+}
 KAPPA, GRADE_KAPPA = "judge_kappa", "judge_grade_kappa"
 RESAMPLES = intervals.RESAMPLES
 

@@ -22,7 +22,7 @@ Of short answers and free texts, what their scorers measure (scoring "measure"; 
     repetition, length, unique_tokens    share of repeated 4-grams; words; distinct words
 Of free texts that a model of the study judges (scoring "judge"; judged.py):
     judge_win_rate, judge_consistency    against the dense model's answer; share of pairs judged alike in both orders
-    judge_grade                          1 to 10
+    judge_grade, judge_truncated         1 to 10; share of answers that exceed the judge's context
     judge_kappa, judge_grade_kappa       the judge's agreement with GPT-4's stored judgements; n = 0 without any
 Of tasks about the facts of the world:
     knowledge_bits, …_per_fact, …_per_parameter, …_per_byte

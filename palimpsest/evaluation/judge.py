@@ -47,7 +47,8 @@ Rate the helpfulness, relevance, accuracy and level of detail of the answer on a
 number is better."""
 SINGLE_OPENING = "On this scale the answer deserves"
 GRADES = tuple(range(1, 11))
-COLUMNS = ("task", "subset", "question", "passage", "outcome", "agree", "grade")
+NUMBERS = ("outcome", "agree", "grade", "truncated")
+COLUMNS = ("task", "subset", "question", "passage", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def verdicts(model: LanguageModel, task: str, pairs: Sequence[Pair]) -> list[tup
 
 def grades(model: LanguageModel, task: str, pairs: Sequence[Pair]) -> list[float]:
     """The grade of each second answer, 1 to 10."""
-    asked = [_prompt(model, SINGLE.format(question=p.question, answer=p.second), SINGLE_OPENING) for p in pairs]
-    shares = _shares(model, task, asked, [f" {grade}/10" for grade in GRADES])
+    options = [f" {grade}/10" for grade in GRADES]
+    shares = _shares(model, task, [_single(model, pair) for pair in pairs], options)
     return [sum(grade * share for grade, share in zip(GRADES, found, strict=True)) for found in shares]
 
 
@@ -99,7 +100,8 @@ def judgements(
     model: LanguageModel, folders: Sequence[Path], answers: pandas.DataFrame, dense: pandas.DataFrame | None
 ) -> pandas.DataFrame:
     """A row an answer to the tasks in `folders`: `outcome` against the dense model's answer (1 better, 0 worse, ½ tie),
-    whether both orders `agree`, and the `grade`. `dense` is None for the dense model itself: nothing to compare with.
+    whether both orders `agree`, and the `grade`; `truncated` is 1 where what the judge should have read exceeds its
+    context, and the beginning was cut off. `dense` is None for the dense model itself: nothing to compare with.
     """
     import pandas
 
@@ -121,12 +123,13 @@ def judgements(
             for row in asked
         ]
         outcomes = verdicts(model, task, pairs) if theirs is not None else [(None, None)] * len(pairs)
-        for row, (outcome, agree), grade in zip(asked, outcomes, grades(model, task, pairs), strict=True):
-            groups = {"subset": row.get("subset", ""), "passage": row.get("passage", "")}
-            rows.append(
-                {"task": task, "question": row["id"], "outcome": outcome, "agree": agree, "grade": grade} | groups
-            )
-    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("outcome", "agree", "grade"), float))
+        for row, pair, (outcome, agree), grade in zip(asked, pairs, outcomes, grades(model, task, pairs), strict=True):
+            name = {"task": task, "question": row["id"]}
+            name |= {"subset": row.get("subset", ""), "passage": row.get("passage", "")}
+            longest = _single(model, pair) if dense is None else _pair(model, pair, pair.first, pair.second)
+            truncated = len(model.tok_encode(longest)) >= model.max_length
+            rows.append(name | {"outcome": outcome, "agree": agree, "grade": grade, "truncated": truncated})
+    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
 
 
 def said(table: pandas.DataFrame, task: str) -> dict[str, str]:
@@ -145,6 +148,10 @@ def shown(row: Mapping[str, Any], answers: Mapping[str, str]) -> str:
 
 def _pair(model: LanguageModel, pair: Pair, a: str, b: str) -> str:
     return _prompt(model, PAIR.format(question=pair.question, a=a, b=b), PAIR_OPENING)
+
+
+def _single(model: LanguageModel, pair: Pair) -> str:
+    return _prompt(model, SINGLE.format(question=pair.question, answer=pair.second), SINGLE_OPENING)
 
 
 def _prompt(model: LanguageModel, request: str, opening: str) -> str:

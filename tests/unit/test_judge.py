@@ -18,10 +18,13 @@ VARIANT = {"model": "m", "label": "rtn", "method": "rtn", "level": "4", "seed": 
 class Judge:
     """A language model whose log-likelihoods are a function of prompt and continuation."""
 
-    tokenizer = None
+    tokenizer, max_length = None, 90
 
     def __init__(self, says):
         self.says, self.prompts = says, []
+
+    def tok_encode(self, text):
+        return text.split()
 
     def loglikelihood(self, requests):
         self.prompts += [request.args[0] for request in requests]
@@ -117,6 +120,11 @@ def test_answers_are_judged_against_the_dense_models_and_second_turns_with_the_f
 def test_the_dense_model_is_graded_and_compared_with_nothing(tmp_path):
     table = judge.judgements(Judge(prefers_good), judged_task(tmp_path), answers_of("a", "b"), None)
     assert table["outcome"].isna().all() and table["grade"].notna().all()
+
+
+def test_what_a_judge_cannot_read_whole_is_counted(tmp_path):
+    table = judge.judgements(Judge(prefers_good), judged_task(tmp_path), answers_of("a", "long " * 90), None)
+    assert list(table["truncated"]) == [0.0, 1.0]
 
 
 def study(**changes):

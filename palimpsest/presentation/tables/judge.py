@@ -12,6 +12,7 @@ SCORES = {
     "judge_win_rate": Column("judge_win_rate", "preferred", "to dense, %", 1, 100),
     "judge_consistency": Column("judge_consistency", "consistent", "both orders, %", 1, 100),
     "judge_grade": Column("judge_grade", "grade", "1 to 10", 2),
+    "judge_truncated": Column("judge_truncated", "cut off", "%", 1, 100),
 }
 KAPPAS = {
     "judge_kappa": Column("judge_kappa", "κ", "preferences", 2),
