@@ -52,6 +52,7 @@ def tables_of(tables: Tables) -> list[str]:
         "matching": bool(tables.models) and bool(quantities.flips(tables)),
         "tasks": True,
         "judge": bool(quantities.judge_tasks(tables)),
+        "equal_bytes": bool((tables.metrics["metric"] == "cells_at_equal_bytes").any()),
         "calibration": tables.has(quantities.LEAKAGE),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
         "leaks": len(tables.leaks) > 0,

@@ -38,6 +38,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "matching": ("metrics.parquet",),
     "tasks": ("metrics.parquet",),
     "judge": ("metrics.parquet",),
+    "equal_bytes": ("metrics.parquet",),
     "calibration": ("metrics.parquet",),
     "recovery": ("metrics.parquet", "measurements.parquet"),
     "leaks": ("leaks.csv",),
@@ -87,6 +88,7 @@ def table_names(study: Study) -> list[str]:
         "matching": _compressed(study) and bool(judged),
         "tasks": True,
         "judge": bool(Grid(study).judged_tasks),
+        "equal_bytes": _compressed(study) and len(study.models) > 1,
         "calibration": "closed_book" in study.tasks
         and any(halves <= {study.calibration[name].text for name in names} for names in _sweeps(study).values()),
         "recovery": "closed_book" in study.tasks and bool(study.recovery),

@@ -46,6 +46,8 @@ def sections(study: Tables) -> list[Section]:
                 ["knowledge_vs_perplexity"]),
         Section("calibration", "Which calibration keeps knowledge?", summary.calibrated(study), ["calibration"],
                 ["calibration"]),
+        Section("reading", "Where do answers come from, and what does length cost?", [], ["origins", "lengths"]),
+        Section("bytes", "A small dense model, or a large one compressed?", [], [], ["equal_bytes"]),
         Section("models", "What do the same cells lose on different models?", [], ["models"]),
         Section("judge", "What does the judge say, and can it be believed?", summary.judged(study), [], ["judge"]),
         Section("recovery", "What came back?", summary.came_back(study), ["recovery"], ["recovery"]),

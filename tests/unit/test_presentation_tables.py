@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 
+import pandas
 import presentation_example as example
 import pytest
 
-from palimpsest.presentation import tables
+from palimpsest.presentation import available, tables
 from palimpsest.presentation.data import Number, Tables
 from palimpsest.presentation.tables import latex
 from palimpsest.presentation.tables.latex import Column, Table
@@ -118,3 +119,26 @@ def test_content_and_leakage_stand_in_one_row_a_method_and_level(tmp_path):
         f"over_{name}" for name in others
     }
     assert float(rows[0]["over_random"]) == pytest.approx(0.08) and float(rows[0]["over_random_low"]) < 0.08
+
+
+def test_a_large_compressed_model_stands_beside_each_small_dense_one(tmp_path):
+    cell = ["atlas", "gptq", "gptq", "4", 0, "none"]
+    small, tiny = ([f"atlas-{size}", "dense", "dense", "full", 0, "none"] for size in ("medium", "small"))
+    nothing = float("nan")
+    found = [
+        [*cell, "closed_book", "atlas-medium", "generated", "", "at_equal_bytes", 0.05, 0.03, 0.07, 700],
+        [*cell, "perplexity", "atlas-medium", "likelihood", "", "perplexity_at_equal_bytes", 0.97, 0.96, 0.98, 300],
+        [*small, "", "atlas", "", "", "cells_at_equal_bytes", 9.0, nothing, nothing, 16],
+        [*tiny, "", "atlas", "", "", "cells_at_equal_bytes", 0.0, nothing, nothing, 16],
+    ]
+    metrics = example.metrics()
+    pandas.DataFrame(found, columns=metrics.columns).to_parquet(tmp_path / "metrics.parquet")
+    rows = read(tables.make("equal_bytes", Tables(tmp_path)))
+    assert [(row["small"], row["task"], row["cell"]) for row in rows] == [
+        ("atlas-medium", "closed book", "atlas gptq 4 bit"),
+        ("atlas-medium", "perplexity", "atlas gptq 4 bit"),
+        ("atlas-small", "", "none of 16 of atlas is as small"),
+    ]
+    assert (rows[0]["at_equal_bytes"], rows[0]["at_equal_bytes_low"]) == ("0.05", "0.03")
+    assert rows[1]["perplexity_at_equal_bytes"] == "0.97" and not rows[1]["at_equal_bytes"]
+    assert "equal_bytes" in available.tables_of(Tables(tmp_path))
