@@ -91,3 +91,27 @@ def test_real_checkpoint_has_its_known_perplexities(tmp_path):
     there = [name for name in known if (Path(os.environ["PALIMPSEST_DATA"]) / f"data/blimp/{name}.jsonl").exists()]
     assert {name: blimp[name] for name in there} == {name: pytest.approx(known[name], abs=0.01) for name in there}
     assert blimp["determiner_noun_agreement_irregular_1"] == pytest.approx(0.512, abs=0.005)
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("PALIMPSEST_DATA", "/nowhere"), "models/stories260K").is_dir(),
+    reason="PALIMPSEST_DATA has no models/stories260K",
+)
+def test_a_model_that_knows_nothing_of_the_world_answers_by_chance(tmp_path):
+    checkout = Checkout(tmp_path)
+    done = checkout.run("--configfile", "studies/real-tasks.yaml", PALIMPSEST_DATA=os.environ["PALIMPSEST_DATA"])
+    assert done.returncode == 0, done.stdout[-8000:]
+    results = tmp_path / "results" / "real-tasks"
+    metrics = pandas.read_parquet(results / "metrics.parquet")
+    dense = metrics[(metrics.label == "dense") & (metrics.subset == "all")].set_index(["task", "scoring", "metric"])
+    for task in ("nq_open", "popqa", "triviaqa_closed", "gsm8k", "mmlu_generated"):
+        assert dense.value[task, "generated", "exact_match"] <= 0.02, task
+    for task in ("mmlu", "hellaswag", "truthfulqa_mc1", "pararel", "mnli", "snli", "sick", "cb", "rte", "qnli", "wnli"):
+        lines = (results / "tasks" / task / f"{task}.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        said = pandas.Series([row["answer"] for row in rows]).value_counts(normalize=True)
+        chance = sum(1 / len(row["options"]) for row in rows) / len(rows)
+        found = dense.loc[(task, "ranked", "acc")]
+        # Always the same answer is right as often as that answer is.
+        assert any(found.low <= share <= found.high for share in [chance, *said[said > 0.05]]), task
+    assert dense.value["perplexity_windows_wikitext2", "likelihood", "perplexity_512"] < 250
