@@ -137,10 +137,11 @@ class Forward:
         self.passes = 0
 
     @torch.inference_mode()
-    def logits(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], Tensor]]:
-        """For each batch its rows, and the logits (positions, vocabulary) of their wanted positions."""
-        for done, logits, _ in self._walk(self._tree(rows), None, keep=False):
-            yield done, logits
+    def logits(self, rows: Sequence[Row]) -> Iterator[tuple[list[Node], Tensor]]:
+        """For each batch its nodes, and the logits (positions, vocabulary) of `first` to `end` of each."""
+        for nodes, logits, _ in self._walk(self._tree(rows), None, keep=False):
+            if len(logits):
+                yield nodes, logits
 
     @torch.inference_mode()
     def greedy(self, prompts: Sequence[tuple[int, ...]], done, most: int) -> dict[tuple[int, ...], list[int]]:
@@ -152,27 +153,31 @@ class Forward:
             )
         answers: dict[tuple[int, ...], list[int]] = {}
         rows = [Row(prompt, len(prompt) - 1) for prompt in prompts]
-        for batch, logits, kept in self._walk(self._tree(rows), None, keep=True):
-            answers.update(self._decode(batch, logits, kept, done, most))
+        for nodes, logits, kept in self._walk(self._tree(rows), None, keep=True):
+            if kept is not None:
+                answers.update(self._decode([node.row for node in nodes], logits, kept, done, most))
         return answers
 
     def _tree(self, rows: Sequence[Row]) -> Batch:
         return [(0, node) for node in tree(rows)] if self.keeps else alone(rows)
 
-    def _walk(self, nodes: Batch, past: Kept | None, keep: bool) -> Iterator[tuple[list[Row], Tensor, Kept | None]]:
-        """Batches of rows with their logits; with `keep`, their keys and values too."""
-        prefixes = [each for each in nodes if each[1].children]
+    def _walk(self, nodes: Batch, past: Kept | None, keep: bool) -> Iterator[tuple[list[Node], Tensor, Kept | None]]:
+        """Batches of nodes with their logits; with `keep`, the keys and values of those that are rows."""
         # Many prefixes at a time, in batches of their own: what follows them is then sorted by its own lengths.
-        for some in cut(prefixes, tokens=NO_LIMIT, keys=self.keys):
-            done = [part for batch in self._cut(some) for part in self._fitting(batch, past, True)]
-            kept = Kept.joined([of_batch for _, _, of_batch in done])
-            order = [node for batch, _, _ in done for _, node in batch]
-            del done
+        for some in cut([each for each in nodes if each[1].children], tokens=NO_LIMIT, keys=self.keys):
+            order, parts = [], []
+            for batch in self._cut(some):
+                for part, logits, kept in self._fitting(batch, past, True):
+                    order += [node for _, node in part]
+                    parts.append(kept)
+                    yield order[-len(part) :], logits, None
+            kept = Kept.joined(parts)
+            del parts
             below = [(number, child) for number, node in enumerate(order) for child in node.children]
             yield from self._walk(below, kept, keep)
         for batch in self._cut([each for each in nodes if not each[1].children]):
             for part, logits, kept in self._fitting(batch, past, keep):
-                yield [node.row for _, node in part], logits, kept
+                yield [node for _, node in part], logits, kept
 
     def _cut(self, nodes: Batch) -> Iterator[Batch]:
         return cut(nodes, tokens=self.tokens, keys=self.keys, rows=self.rows_at_most)
@@ -194,7 +199,7 @@ class Forward:
             yield from self._fitting(half, past, keep)
 
     def _run(self, batch: Batch, past: Kept | None, keep: bool) -> tuple[Tensor, Kept | None]:
-        """Logits (wanted positions of all rows, vocabulary), and with `keep` the keys and values."""
+        """Logits (wanted positions of all nodes, vocabulary), and with `keep` the keys and values."""
         nodes = [node for _, node in batch]
         lengths = [node.end - node.start for node in nodes]
         longest = max(lengths)
@@ -202,8 +207,7 @@ class Forward:
         wanted = [
             (number, position - node.start)
             for number, node in enumerate(nodes)
-            if not node.children
-            for position in range(node.row.first, node.end)
+            for position in range(node.first, node.end)
         ]
         where = tuple(torch.tensor(wanted, dtype=torch.long, device=self.device).reshape(-1, 2).T)
         tokens, added = (torch.tensor(numbers, device=self.device) for numbers in (padded, lengths))

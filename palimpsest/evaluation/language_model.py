@@ -189,28 +189,29 @@ class LanguageModel(TemplateLM):
             start = len(tokens) - len(continuation)
             first[tokens] = min(start, first.get(tokens, start))
             asked[tokens].append(number)
-        scores: list[Score] = [(0.0, False)] * len(pairs)
-        rows = [Row(tokens, start) for tokens, start in first.items()]
-        for batch, logits in self.forward.logits(rows):
+        totals, greedy = [0.0] * len(pairs), [True] * len(pairs)
+        for nodes, logits in self.forward.logits([Row(tokens, start) for tokens, start in first.items()]):
             places, targets, numbers, end = [], [], [], 0
-            for row in batch:
-                end += len(row.tokens) - row.first
-                for number in asked[row.tokens]:
-                    continuation = pairs[number][1]
-                    places.extend(range(end - len(continuation), end))
-                    targets.extend(continuation)
-                    numbers.append(number)
+            for node in nodes:
+                end += node.end - node.first
+                for row in node.rows():
+                    for number in asked[row.tokens]:
+                        continuation = pairs[number][1]
+                        start = len(row.tokens) - len(continuation)
+                        some = range(max(start, node.first), node.end)
+                        places.extend(position + end - node.end for position in some)
+                        targets.extend(continuation[some.start - start : node.end - start])
+                        numbers.extend([number] * len(some))
             index = torch.tensor(places, device=self._device), torch.tensor(targets, device=self._device)
             logits = logits.float()
-            values = (logits[index] - logits.logsumexp(-1)[index[0]]).double().tolist()
-            greedy = (logits.argmax(-1)[index[0]] == index[1]).tolist()
-            place = 0
-            for number in numbers:
-                length = len(pairs[number][1])
-                score = round(sum(values[place : place + length]), DIGITS)
-                scores[number] = score, all(greedy[place : place + length])
-                place += length
-        return scores
+            best, likeliest = logits.max(-1)
+            normalizer = best + (logits - best[:, None]).exp_().sum(-1).log()
+            values = (logits[index] - normalizer[index[0]]).tolist()
+            said = (likeliest[index[0]] == index[1]).tolist()
+            for number, value, is_likeliest in zip(numbers, values, said, strict=True):
+                totals[number] += value
+                greedy[number] &= is_likeliest
+        return [(round(total, DIGITS), said) for total, said in zip(totals, greedy, strict=True)]
 
     def _generate(self, units: list[tuple[Tokens, int, tuple[str, ...]]]) -> list[str]:
         texts: dict = {}

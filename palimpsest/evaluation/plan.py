@@ -27,16 +27,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Node:
-    """Tokens `start` to `end` of a row; the rows among `children` have them in common. A leaf has no children."""
+    """Tokens `start` to `end` of a row, or of the several rows beneath `children`, which have them in common."""
 
     row: Row
     start: int
     end: int
     children: tuple[Node, ...] = ()
+    first: int = 0  # position within `start` to `end` whose prediction is wanted first; `end` if none is
 
     @property
     def tokens(self) -> tuple[int, ...]:
         return self.row.tokens[self.start : self.end]
+
+    def rows(self) -> Iterator[Row]:
+        if not self.children:
+            yield self.row
+        for child in self.children:
+            yield from child.rows()
 
 
 @dataclass
@@ -45,17 +52,19 @@ class _Prefix:
 
     row: Row
     depth: int
+    first: int  # of any row
     children: list[_Prefix] = field(default_factory=list)
     below: int = 0
 
     def add(self, child: _Prefix) -> None:
         self.children.append(child)
+        self.first = min(self.first, child.first)
         self.below += child.depth - self.depth + child.below
 
 
 def alone(rows: Iterable[Row]) -> list[tuple[int, Node]]:
     """Distinct rows that share nothing, for `cut`."""
-    return [(0, Node(row, 0, len(row.tokens))) for row in set(rows)]
+    return [(0, Node(row, 0, len(row.tokens), first=row.first)) for row in set(rows)]
 
 
 def tree(rows: Iterable[Row]) -> list[Node]:
@@ -64,14 +73,14 @@ def tree(rows: Iterable[Row]) -> list[Node]:
     if not ordered:
         return []
     common = [_common(one, two) for one, two in itertools.pairwise(ordered)]
-    open_ = [_Prefix(ordered[0], 0)]
+    open_ = [_Prefix(ordered[0], 0, ordered[0].first)]
     for row, depth in zip(ordered, [*common, 0], strict=True):  # as a tree of suffixes is built from sorted ones
-        closed = _Prefix(row, len(row.tokens))
+        closed = _Prefix(row, len(row.tokens), row.first)
         while open_[-1].depth > depth:
             open_[-1].add(closed)
             closed = open_.pop()
         if open_[-1].depth < depth:
-            open_.append(_Prefix(row, depth))
+            open_.append(_Prefix(row, depth, row.first))
         open_[-1].add(closed)
     return _worth(open_[0].children, 0)
 
@@ -82,17 +91,18 @@ def _worth(prefixes: Iterable[_Prefix], start: int) -> list[Node]:
     while waiting:
         prefix = waiting.pop()
         length, times = prefix.depth - start, len(prefix.children)
-        if not times:
-            nodes.append(Node(prefix.row, start, prefix.depth))
-        elif length >= MIN_SHARED and (times - 1) * length >= MIN_SAVED * (times * length + prefix.below):
-            nodes.append(Node(prefix.row, start, prefix.depth, tuple(_worth(prefix.children, prefix.depth))))
-        else:
+        saves = (times - 1) * length >= MIN_SAVED * (times * length + prefix.below)
+        if times and not (saves and length >= MIN_SHARED):
             waiting += prefix.children
+            continue
+        first = min(max(prefix.first, start), prefix.depth)
+        nodes.append(Node(prefix.row, start, prefix.depth, tuple(_worth(prefix.children, prefix.depth)), first))
     return nodes
 
 
 def _common(one: Row, two: Row) -> int:
-    most = min(one.first, two.first)
+    """Tokens in common; each row keeps one at least for itself."""
+    most = min(len(one.tokens), len(two.tokens)) - 1
     a, b = one.tokens[:most], two.tokens[:most]
     if a == b:
         return most

@@ -120,7 +120,7 @@ def test_longer_options_share_the_context(model, tiny_tokenizer):
         requests("loglikelihood", [(PASSAGE, " the cat sees Lund ."), (PASSAGE, " the dog sees Faro .")])
     )
     context = len(tiny_tokenizer(PASSAGE)["input_ids"])
-    assert sum(tokens) == (context - 1) + 2 * 5
+    assert sum(tokens) == (context + 1) + 2 * 3  # the options have " the" in common
 
 
 def test_truncation_from_the_left_is_counted(model, tiny_tokenizer):
