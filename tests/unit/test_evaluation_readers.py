@@ -36,7 +36,7 @@ HUB = {
     ),
     "sciq": ("data/test-00000-of-00001.parquet", [SCIQ, SCIQ | {"support": ""}]),
     "piqa": (
-        "data/validation-00000-of-00001.parquet",
+        "plain_text/piqa-validation.parquet",
         [{"goal": "open a jar", "sol1": "turn the lid", "sol2": "eat it", "label": n} for n in range(2)],
     ),
     "boolq": (
