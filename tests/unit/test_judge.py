@@ -285,3 +285,36 @@ def test_without_stored_judgements_kappa_is_missing_and_the_table_says_so(tmp_pa
     text = as_csv(tables.make("judge", study))
     assert text.count("no stored judgements") == 4  # two cells, two κ
     assert "no stored judgements of GPT-4's are at hand" in sentences(study)[0]
+
+
+def script(name):
+    import importlib.util
+    from pathlib import Path
+
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_jobs_of_a_study_judge_and_judge_again_from_what_they_are_given(tmp_path, tiny_model_folder, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    answers_of("the cat", "a dog").to_parquet(tmp_path / "ours.parquet")
+    answers_of("a house", "the river", label="dense").to_parquet(tmp_path / "dense.parquet")
+    (folder,) = judged_task(tmp_path)
+    stored(tmp_path / "stored", [[9, 8], [7, 9]])
+    shared = ["--judge", str(tiny_model_folder), "--cache", str(tmp_path / "store")]
+
+    def run(name, *arguments):
+        module, output = script(name), tmp_path / f"{name}.parquet"
+        module.main(module.parser().parse_args([*shared, *arguments, "--output", str(output)]))
+        return pandas.read_parquet(output)
+
+    given = ["--answers", str(tmp_path / "ours.parquet"), "--dense", str(tmp_path / "dense.parquet")]
+    table = run("judge", *given, "--tasks", str(folder))
+    assert list(table.columns[:6]) == list(VARIANT) and list(table["label"]) == ["rtn", "rtn"]
+    assert table["grade"].between(1, 10).all() and set(table["outcome"]) <= {0.0, 0.5, 1.0}
+    pandas.testing.assert_frame_equal(table, run("judge", *given, "--tasks", str(folder)))  # from the cache
+    again = run("agreement", "--stored", f"mt_bench={tmp_path / 'stored'}", f"summaries={tmp_path / 'none'}")
+    assert list(again["stored_outcome"]) == [0.0, 1.0] and list(again["stored_grade"]) == [8.0, 9.0]
+    assert len(run("agreement")) == 0
