@@ -15,7 +15,7 @@ from palimpsest.provenance import digest_bytes
 PACKAGE = Path(__file__).parent
 
 VERSIONS = {
-    "train": "1", "calibrate": "1", "allocate": "1", "compress": "2", "recover": "1", "evaluate": "1", "measure": "1",
+    "train": "1", "calibrate": "1", "allocate": "1", "compress": "2", "recover": "1", "evaluate": "2", "measure": "1",
     "export": "1", "outliers": "1", "judge": "1",
 }  # fmt: skip
 # stage -> folder of the package

@@ -51,10 +51,12 @@ rule evaluate:
             for path in PROBE_TASKS
             for argument in ("--probe", os.path.dirname(path), "--features", os.path.dirname(FEATURES_DONE))
         ],
+        dense=lambda wildcards, input: os.path.dirname(input.dense),
         cache=f"{STORE}/answers",
         row=lambda wildcards: variant_of(wildcards).row,
     shell:
-        "python scripts/evaluate.py --variant {params.variant:q} --tasks {params.tasks:q} {params.probes:q} "
+        "python scripts/evaluate.py --variant {params.variant:q} --dense {params.dense:q} "
+        "--tasks {params.tasks:q} {params.probes:q} "
         "--model {params.row[model]:q} --label {params.row[label]:q} --method {params.row[method]:q} "
         "--level {params.row[level]:q} --seed {params.row[seed]} --recovery {params.row[recovery]:q} "
         "--cache {params.cache:q} --output {output.answers:q} --times {output.times:q} 2> {log:q}"

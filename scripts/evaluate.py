@@ -12,6 +12,7 @@ from palimpsest import job
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Ask a variant the questions of all tasks; write a row a question.")
     parser.add_argument("--variant", required=True, metavar="FOLDER", help="the cell, or the adapter on it")
+    parser.add_argument("--dense", metavar="FOLDER", help="its dense model: texts get their divergence from that one")
     parser.add_argument("--tasks", required=True, nargs="+", metavar="FOLDER", help="task folders, in order")
     parser.add_argument("--probe", metavar="FOLDER", help="task folder whose questions a probe reads")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the answers")
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     os.environ["TQDM_DISABLE"] = "1"  # a log is no place for progress bars
     from palimpsest import loading
-    from palimpsest.evaluation import answers, cache, data, harness
+    from palimpsest.evaluation import answers, cache, data, divergence, harness
     from palimpsest.provenance import atomic_file, folder_digest
 
     model, tokenizer = loading.load(args.variant)
@@ -36,7 +37,12 @@ def main(args: argparse.Namespace) -> None:
         args.variant
     )  # an adapter's files name the digest of its cell, a cell's that of its checkpoint
     store = cache.AnswerCache(Path(args.cache) / f"{digest}.sqlite") if args.cache else None
-    language_model = harness.LanguageModel(model, tokenizer, args.batch_size, store, bos_once=True)
+    dense = None
+    if args.dense:
+        is_dense = args.label == "dense" and args.recovery == "none"
+        load = None if is_dense else lambda: loading.load(args.dense)[0]
+        dense = divergence.Reference(folder_digest(args.dense), load)
+    language_model = harness.LanguageModel(model, tokenizer, args.batch_size, store, bos_once=True, dense=dense)
     table = harness.ask(language_model, [Path(folder) for folder in args.tasks], args.limit)
     for place, column in enumerate(answers.IDENTITY):
         table.insert(place, column, getattr(args, column))

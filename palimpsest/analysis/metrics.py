@@ -14,6 +14,9 @@ Of tasks that are read token by token:
     perplexity                           exp(−Σ score / Σ tokens); perplexity_2048 if in windows of 2048 tokens;
                                          of a last word (LAMBADA) exp(−mean score), beside its acc
     relative_perplexity                  its ratio to the dense control's on the same documents
+    kl_to_dense                          mean over documents of KL(dense || variant), nats a token (divergence.py)
+Of prompts that do not fit in the context:
+    truncated                            1 at each question that lost its beginning; n is how many there are
 Of facts that are asked in several forms (consistency.py):
     consistency                          share of pairs of paraphrases with the same answer
 Of short answers and free texts, what their scorers measure (scoring "measure"; evaluation/scorers/):

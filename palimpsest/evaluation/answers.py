@@ -50,6 +50,8 @@ def rows(
         outcome, measures = OUTCOMES[task.OUTPUT_TYPE](task, sample, asked)
         row |= {"form": doc.get("form", "")} | outcome | groups
         row["published"], measures = None, measures | others[sample["doc_id"]]
+        for request in asked:  # what our language model found besides the answer
+            measures |= getattr(request, "measures", {})
         if scorer is not None:
             verdict = scorer(doc, asked[0].args[0], sample["resps"][0][0])
             row |= {"answer": verdict.answer, "correct": verdict.correct, "published": verdict.published}

@@ -137,9 +137,12 @@ class Forward:
         self.passes = 0
 
     @torch.inference_mode()
-    def logits(self, rows: Sequence[Row]) -> Iterator[tuple[list[Node], Tensor]]:
-        """For each batch its nodes, and the logits (positions, vocabulary) of `first` to `end` of each."""
-        for nodes, logits, _ in self._walk(self._tree(rows), None, keep=False):
+    def logits(self, rows: Sequence[Row], share: bool = True) -> Iterator[tuple[list[Node], Tensor]]:
+        """For each batch its nodes, and the logits (positions, vocabulary) of `first` to `end` of each.
+
+        Without `share` every node is a row.
+        """
+        for nodes, logits, _ in self._walk(self._tree(rows) if share else alone(rows), None, keep=False):
             if len(logits):
                 yield nodes, logits
 

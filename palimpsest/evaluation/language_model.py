@@ -17,6 +17,7 @@ from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_tex
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from palimpsest.evaluation.cache import AnswerCache
+from palimpsest.evaluation.divergence import Reference, divergences
 from palimpsest.evaluation.forward import Forward
 from palimpsest.evaluation.plan import Row
 from palimpsest.evaluation.tokens import Encoder, Pair, Tokens
@@ -36,6 +37,10 @@ class LanguageModel(TemplateLM):
         cache: answers of this artifact that are known already, and where new ones go.
         bos_once: put one BOS before a text whose perplexity is asked for. HFLM, and this class by default, put a second
             one there if the tokenizer adds one itself, and score the first as if it were text.
+        dense: the dense model, from which the divergence of this one is wanted on the texts that are read.
+
+    What is found of a request besides its answer is written to it: `scored_tokens`, and `measures`, which has
+    `truncated` (1) if its beginning was cut off, and `kl_to_dense` (nats a token) if `dense` is given.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class LanguageModel(TemplateLM):
         batch_size: int | str = "auto",
         cache: AnswerCache | None = None,
         bos_once: bool = False,
+        dense: Reference | None = None,
     ) -> None:
         super().__init__()
         self.model, self.tokenizer = model, tokenizer
@@ -52,6 +58,7 @@ class LanguageModel(TemplateLM):
         self.forward = Forward(model, batch_size)
         self.answers = cache
         self.bos_once = bos_once
+        self.dense = dense
         self.truncated = 0  # requests that lost their beginning because they exceed the context
         self._device = self.forward.device
 
@@ -88,7 +95,7 @@ class LanguageModel(TemplateLM):
                     f"{len(continuation)} tokens; it must have between 1 and {self.max_length}."
                 )
             request.scored_tokens = len(continuation)
-            self.truncated += len(context) + len(continuation) > self.max_length + 1
+            self._measure(request, is_truncated=len(context) + len(continuation) > self.max_length + 1)
         # The options of a question are asked, cached and answered together.
         questions: dict[Hashable, list[int]] = defaultdict(list)
         for number, request in enumerate(requests):
@@ -124,6 +131,11 @@ class LanguageModel(TemplateLM):
             windows = get_rolling_token_windows(list(tokens), self.prefix_token_id, self.max_length, 1)
             units.append(tuple((tuple(a), tuple(b)) for a, b in map(make_disjoint_window, windows)))
         tasks = [request.task_name for request in requests]
+        if self.dense is not None:
+            kind = f"KL to {self.dense.digest}"
+            found = self._answer(kind, tasks, units, self._diverge) if self.dense.load else [0.0] * len(units)
+            for request, divergence in zip(requests, found, strict=True):
+                request.measures = {"kl_to_dense": divergence}
         return self._answer("loglikelihood_rolling", tasks, units, self._score_windows)
 
     def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
@@ -144,12 +156,16 @@ class LanguageModel(TemplateLM):
                     f"task {request.task_name}: generation_kwargs.max_gen_toks is {most}, but the context holds only "
                     f"{self.max_length} tokens. Write a smaller number."
                 )
-            self.truncated += len(tokens) > room
+            self._measure(request, is_truncated=len(tokens) > room)
             units.append((tokens[-room:], most, (until,) if isinstance(until, str) else tuple(until)))
         return self._answer("generate_until", [request.task_name for request in requests], units, self._generate)
 
     def _loglikelihood_tokens(self, requests, **_) -> list[Score]:
         return self._score([(tuple(context), tuple(continuation)) for _, context, continuation in requests])
+
+    def _measure(self, request, is_truncated: bool) -> None:
+        request.measures = {"truncated": 1} if is_truncated else {}
+        self.truncated += is_truncated
 
     # -- answers, from the cache or computed
 
@@ -179,6 +195,14 @@ class LanguageModel(TemplateLM):
     def _score_windows(self, texts: list[tuple[Pair, ...]]) -> list[float]:
         scores = iter(self._score([window for windows in texts for window in windows]))
         return [round(sum(next(scores)[0] for _ in windows), DIGITS) for windows in texts]
+
+    def _diverge(self, texts: list[tuple[Pair, ...]]) -> list[float]:
+        return [round(value, DIGITS) for value in divergences(self._dense, self.forward, texts)] if texts else []
+
+    @functools.cached_property
+    def _dense(self) -> Forward:
+        """Loaded when it is needed first."""
+        return Forward(self.dense.load(), self.forward.rows_at_most or "auto")
 
     def _score(self, pairs: Sequence[Pair]) -> list[Score]:
         """Scores of continuations; pairs with the same input tokens share a row, as one-token options do."""
