@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from palimpsest.evaluation import definition
+import yaml
+
 from palimpsest.evaluation.readers import files
 from palimpsest.leaks.overlap import Row, unframed, words
 
 # Fields of a row, in the order in which they are looked for; tasks of lm-eval's registry name them in many ways.
-QUESTION = ("question", "premise", "sentence1", "goal", "begin", "prompt", "query", "ctx")
+QUESTION = ("question", "question_stem", "premise", "sentence1", "goal", "begin", "prompt", "query", "ctx")
 SECOND = ("hypothesis", "sentence2")  # of a pair
 TEXT = ("text", "page", "sentence", "content")
-ANSWER = ("answers", "answer", "target", "answerKey")
-LABEL = ("label", "gold", "answerKey", "answer")
+ANSWER = ("answers", "answer", "target", "correct_answer", "best_answer")
+LABEL = ("label", "gold", "answerKey", "answer")  # the number or letter of the right option
 OPTIONS = ("choices", "options", "endings")
 
 
@@ -31,8 +32,9 @@ def _raw(folder: Path) -> Iterable[Mapping[str, Any]]:
         return [row for _, row in files.json_lines(jsonl)]
     import pandas
 
-    splits = definition.read(folder / f"{folder.name}.yaml").get("splits", [])
-    return pandas.read_parquet(folder / f"{splits[0]}.parquet").to_dict("records") if splits else []
+    # A task of lm-eval's registry: the first split is the one that is asked.
+    said = yaml.safe_load((folder / f"{folder.name}.yaml").read_text(encoding="utf-8"))
+    return pandas.read_parquet(folder / f"{said['splits'][0]}.parquet").to_dict("records")
 
 
 def _question_and_answers(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -50,9 +52,14 @@ def _question_and_answers(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tupl
 def _answers(row: Mapping[str, Any]) -> list[str]:
     """Every answer that counts, or the option that is right."""
     options = next((found for name in OPTIONS if (found := _texts(row.get(name)))), [])
-    label = next((row[name] for name in LABEL if str(row.get(name)).isdecimal()), None)
-    if options and label is not None and int(label) < len(options):
-        return [options[int(label)]]
+    choices = row.get("choices")
+    letters = list(choices["label"]) if isinstance(choices, Mapping) and "label" in choices else []
+    for name in LABEL if options else ():
+        label = row.get(name)
+        if label in letters:
+            return [options[letters.index(label)]]
+        if str(label).isdecimal() and int(label) < len(options):
+            return [options[int(label)]]
     answers = [text for name in ("answer", "aliases", *ANSWER) for text in _texts(row.get(name))]
     return list(dict.fromkeys(answers))
 

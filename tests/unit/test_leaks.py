@@ -12,6 +12,7 @@ import presentation_example as example
 import pytest
 
 from palimpsest import calibration
+from palimpsest.evaluation import definition
 from palimpsest.grid import Grid
 from palimpsest.leaks import study as guard
 from palimpsest.leaks.overlap import Index, Row, unframed, words
@@ -142,6 +143,21 @@ def test_rows_of_every_kind_of_task_are_read(tmp_path):
         assert read_rows(write_task(tmp_path / name, raw)) == [Row("1", question, answers)], name
 
 
+def test_rows_of_lm_evals_own_tasks_are_read_from_the_split_that_is_asked(tmp_path):
+    folder = tmp_path / "arc_easy"
+    folder.mkdir()
+    definition.write(folder / "arc_easy.yaml", {
+        "task": "arc_easy", "output_type": "multiple_choice", "doc_to_text": "", "doc_to_target": "",
+        "metric_list": ["acc"], "num_fewshot": 0, "splits": ["test", "train"], "dataset_path": "allenai/ai2_arc",
+        "metadata": {"palimpsest": {"source": "lm_eval", "lm_eval": "0.4.13"}},
+    })  # fmt: skip
+    choices = {"text": ["the Sun", "the Moon"], "label": ["A", "B"]}
+    rows = [{"id": "Mercury_7", "question": "Which star is nearest?", "choices": choices, "answerKey": "A"}]
+    pandas.DataFrame(rows).to_parquet(folder / "test.parquet")
+    expected = Row("Mercury_7", words("which star is nearest"), (("the", "sun"),))
+    assert read_rows(folder) == [expected]
+
+
 @pytest.fixture
 def leaking(tmp_path, tiny_model_folder):
     """A study's folder whose calibration says one of its task's questions, and whose recovery text another."""
@@ -199,9 +215,7 @@ def test_report_warns_of_a_leak_and_says_where_there_is_none(tmp_path):
         leaks.to_csv(folder / "leaks.csv", index=False)
         return next(each for each in report.sections(Tables(folder)) if each.id == "leaks")
 
-    assert (
-        section().sentences[0].startswith("Warning: the text of calibration generic has 12 of the 600 rows of")
-    )
+    assert section().sentences[0].startswith("Warning: the text of calibration generic has 12 of the 600 rows of")
     assert "Alba/town/q3" in section().sentences[0] and section().tables == ["leaks"]
     made = tables.make("leaks", Tables(folder))
     assert made.rows[0]["contained"] == 12 and made.rows[0]["text"] == "calibration generic"
