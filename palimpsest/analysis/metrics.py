@@ -166,7 +166,9 @@ def measures(answers: pandas.DataFrame) -> pandas.DataFrame:
             for metric, values in numbers.loc[part.index].items():
                 values = values.dropna()
                 if len(values):
-                    estimate = intervals.mean(values, clusters(part).loc[values.index])
+                    # A mean of zeros and ones is a share, of which 100 % is not certain either.
+                    of = intervals.share if values.isin((0, 1)).all() else intervals.mean
+                    estimate = of(values, clusters(part).loc[values.index])
                     rows.append(name | {"subset": subset, "metric": metric} | estimate.row())
     return pandas.DataFrame(rows)
 
