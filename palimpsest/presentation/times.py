@@ -18,7 +18,8 @@ STAGES = {
     "world": "sources", "train": "sources", "import_model": "sources", "outliers": "sources", "task_data": "data",
     "calibrate": "calibrate", "allocate": "allocate", "compress": "compress", "recover": "recover",
     "evaluate": "evaluate", "probe": "probe", "measure": "measure",
-    "analyse": "analyse", "leaks": "analyse", "figure": "report", "tables": "report", "report": "report", "paper": "report",
+    "leaks": "analyse", "analyse": "analyse",
+    "figure": "report", "tables": "report", "report": "report", "paper": "report",
 }  # fmt: skip
 ORDER = (
     "sources",
