@@ -32,6 +32,23 @@ def mmlu(questions: int) -> list[tuple[str, list[str]]]:
     return found
 
 
+def mmlu_cloze(questions: int) -> list[tuple[str, list[str]]]:
+    """(question, the texts of its options) of the first questions of each subject."""
+    asked = [row for subject in SUBJECTS for row in _subject(subject)[1][:questions]]
+    return [(f"Question: {row[0].strip()}\nAnswer:", [f" {option}" for option in row[1:5]]) for row in asked]
+
+
+def requests(kind: str, asked: list[tuple[str, list]]) -> list:
+    """lm-eval's requests; those of a question have its number."""
+    from lm_eval.api.instance import Instance
+
+    return [
+        Instance(kind, {}, (prompt, option), place, metadata=("task", number, 1))
+        for number, (prompt, options) in enumerate(asked)
+        for place, option in enumerate(options)
+    ]
+
+
 def hellaswag(questions: int) -> list[tuple[str, list[str]]]:
     """(context, four endings), evenly from the whole set."""
     if data() is None:
