@@ -2,7 +2,8 @@
 
 Tokens are handled as HFLM handles them: special tokens as the tokenizer adds them, spaces at the end of a context
 moved to the continuation, BOS (else EOS) before an empty context, rolling windows for long texts, truncation from the
-left, which is counted in `truncated`.
+left, which is counted in `truncated`. No pad token is needed: rows are padded where nothing looks. A tokenizer without
+EOS ends answers at stop strings, and at what the model's generation_config calls EOS.
 """
 
 from __future__ import annotations
@@ -240,7 +241,8 @@ class LanguageModel(TemplateLM):
     def _generate(self, units: list[tuple[Tokens, int, tuple[str, ...]]]) -> list[str]:
         texts: dict = {}
         for most, until in dict.fromkeys((most, until) for _, most, until in units):
-            stops = [*until, self.tok_decode([self.eot_token_id], skip_special_tokens=False)]
+            end = [] if self.eot_token_id is None else [self.eot_token_id]
+            stops = [*until, self.tok_decode(end, skip_special_tokens=False)]
 
             @functools.cache
             def done(tokens: Tokens, stops=tuple(stops)) -> bool:
@@ -258,4 +260,5 @@ class LanguageModel(TemplateLM):
     def _stops(self) -> list[int]:
         """Tokens that end an answer."""
         of_model = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
-        return sorted({self.eot_token_id, *([of_model] if isinstance(of_model, int) else of_model or [])})
+        found = {self.eot_token_id, *([of_model] if isinstance(of_model, int) else of_model or [])}
+        return sorted(found - {None})

@@ -6,6 +6,8 @@ import functools
 import json
 from collections.abc import Sequence
 
+from palimpsest.provenance import PalimpsestError
+
 Tokens = tuple[int, ...]
 Pair = tuple[Tokens, Tokens]  # context, continuation
 
@@ -16,6 +18,11 @@ class Encoder:
     def __init__(self, tokenizer) -> None:
         self.tokenizer = tokenizer
         self.prefix = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        if self.prefix is None:
+            raise PalimpsestError(
+                "the tokenizer has neither a BOS nor an EOS token, so nothing can stand before an empty context. Name "
+                "one in its tokenizer_config.json (bos_token or eos_token)."
+            )
 
     def pairs(self, strings: Sequence[tuple[str, str]]) -> list[Pair]:
         """Contexts and continuations, cut where the context's own tokens end (`TemplateLM._encode_pair`).

@@ -19,6 +19,7 @@ from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.divergence import Reference
 from palimpsest.evaluation.language_model import LanguageModel
 from palimpsest.evaluation.plan import Row, tree
+from palimpsest.provenance import PalimpsestError
 
 COMMON = {"vocab_size": 57, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 WIDE = COMMON | {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}
@@ -143,6 +144,20 @@ def test_a_tokenizer_without_pad_or_bos_answers_as_hflm_does(llama, tiny_tokeniz
     assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
     assert getattr(tokenizer, lacking) is None
     assert ours.prefix_token_id == (2 if lacking == "bos_token" else 1)
+
+
+def test_a_tokenizer_without_eos_ends_at_stop_strings(llama, tiny_tokenizer):
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.eos_token = None
+    found = LanguageModel(llama, tokenizer).generate_until(requests("generate_until", PROMPTS))
+    assert found == LanguageModel(llama, tiny_tokenizer).generate_until(requests("generate_until", PROMPTS))
+
+
+def test_a_tokenizer_with_neither_bos_nor_eos_is_refused(llama, tiny_tokenizer):
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.bos_token = tokenizer.eos_token = None
+    with pytest.raises(PalimpsestError, match="neither a BOS nor an EOS"):
+        LanguageModel(llama, tokenizer)
 
 
 def test_a_task_more_costs_the_passes_of_that_task_only(llama, tiny_tokenizer, tmp_path):
