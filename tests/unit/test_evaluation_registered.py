@@ -81,7 +81,7 @@ def test_some_of_its_questions_are_a_fixed_draw(folder, tiny_model_folder, tiny_
 
 
 def test_a_registered_task_without_a_commit_is_refused(tmp_path):
-    with pytest.raises(PalimpsestError, match=r"data\.openbookqa\.revision: openbookqa is a task of lm-eval's registry"):
+    with pytest.raises(PalimpsestError, match=r"data\.openbookqa\.revision: openbookqa is a task of lm-eval"):
         settings.load(STUDY | {"tasks": ["openbookqa"]}, "x.yaml")
     with pytest.raises(PalimpsestError, match=r"no revision is named(?s:.*)openbookqa: \{revision: <that commit>\}"):
         write_task("openbookqa", tmp_path / "openbookqa")
