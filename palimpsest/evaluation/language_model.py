@@ -225,7 +225,7 @@ class LanguageModel(TemplateLM):
                         start = len(row.tokens) - len(continuation)
                         some = range(max(start, node.first), node.end)
                         places.extend(position + end - node.end for position in some)
-                        targets.extend(continuation[some.start - start : node.end - start])
+                        targets.extend(continuation[position - start] for position in some)
                         numbers.extend([number] * len(some))
             index = torch.tensor(places, device=self._device), torch.tensor(targets, device=self._device)
             logits = logits.float()

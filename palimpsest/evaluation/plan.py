@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 MIN_SHARED = 4  # sharing fewer tokens, or saving a smaller share of them, costs a pass more than it saves
 MIN_SAVED = 1 / 6
+MOST_WASTED = 48  # tokens of padding in a batch, beyond which another pass costs less
 NO_LIMIT = 2**62
 
 
@@ -117,13 +118,15 @@ def cut(
     A batch has at most so many `rows`, `tokens` to compute and `keys` to keep or look at (padding counts), or one row.
     """
     batch: list[tuple[int, Node]] = []
-    longest = deepest = 0
+    longest = deepest = wasted = 0
     for number, node in sorted(nodes, key=lambda each: (each[1].start - each[1].end, each[1].row)):
         size, length = len(batch) + 1, node.end - node.start
         longest, deepest = max(longest, length), max(deepest, node.end)
-        if batch and (size * longest > tokens or size * deepest > keys or len(batch) == rows):
+        wasted += longest - length
+        full = size * longest > tokens or size * deepest > keys or len(batch) == rows
+        if batch and (full or (wasted > MOST_WASTED and tokens < NO_LIMIT)):
             yield batch
-            batch, longest, deepest = [], length, node.end
+            batch, longest, deepest, wasted = [], length, node.end, 0
         batch.append((number, node))
     if batch:
         yield batch

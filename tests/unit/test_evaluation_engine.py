@@ -70,6 +70,26 @@ def test_every_family_answers_as_hflm_does(family, tiny_tokenizer):
     )
 
 
+def test_a_context_may_be_the_beginning_of_another_with_its_option(llama, tiny_tokenizer):
+    """What one question is asked to predict then lies in what another only reads. Against plain passes: HFLM takes
+    requests that have all tokens but the last in common for options of one token, wherever their contexts end."""
+    words = "question : where does Ida Reus live ? answer : Gdynia . the dog is old".split()
+    texts = [words, [*words[:9], "Lund", ".", "who", "is", "old", "?"]]
+    pairs = [
+        (" ".join(text[:start]), " " + " ".join(text[start:end]))
+        for text in texts
+        for start in range(1, len(text), 3)
+        for end in range(start + 1, len(text) + 1, 2)
+    ]
+    ours = LanguageModel(llama, tiny_tokenizer)
+    found = ours.loglikelihood(requests("loglikelihood", pairs))
+    for (score, _), (context, continuation) in zip(found, ours.encoder.pairs(pairs), strict=True):
+        with torch.no_grad():
+            logits = llama(torch.tensor([[*context, *continuation[:-1]]])).logits[0, len(context) - 1 :]
+        plain = logits.log_softmax(-1).gather(1, torch.tensor(continuation)[:, None]).sum().item()
+        assert score == pytest.approx(plain, abs=1e-4)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, "auto"])
 def test_nested_prefixes_change_no_answer_whatever_the_batch_and_order(llama, tiny_tokenizer, batch_size):
     theirs = HFLM(pretrained=llama, tokenizer=tiny_tokenizer, batch_size=1)
