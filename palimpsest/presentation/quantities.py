@@ -10,7 +10,8 @@ CLOSED_BOOK = Quantity("closed book", "closed_book", "exact_match", subset="show
 CLOSED_BOOK_RANKED = Quantity("closed book, ranked", "closed_book_mc", "acc", subset="shown")
 OPEN_BOOK_ONE = Quantity("open book, one person", "open_book", "exact_match", subset="one")
 OPEN_BOOK_THREE = Quantity("open book, three people", "open_book", "exact_match", subset="three")
-ENTAILMENT = Quantity("entailment", "entailment", "acc")
+# With one person, the statement with more of the passage's words is the true one; with two, both have them.
+ENTAILMENT = Quantity("entailment, two people", "entailment", "acc", subset="two")
 KNOWLEDGE = (CLOSED_BOOK, CLOSED_BOOK_RANKED, OPEN_BOOK_ONE, OPEN_BOOK_THREE, ENTAILMENT)
 
 CLOSED_BOOK_CHANGE = Quantity("closed book, change", "closed_book", "difference", subset="shown")
@@ -80,7 +81,7 @@ def perplexities(tables: Tables, metric: str = "perplexity", subsets: tuple[str,
 
 def title_of(task: str) -> str:
     """A task in words: `closed_book_mc` -> closed book, ranked; `perplexity_wikitext2` -> WikiText-2."""
-    known = {quantity.task: quantity.title for quantity in (CLOSED_BOOK, CLOSED_BOOK_RANKED, ENTAILMENT)}
+    known = {quantity.task: quantity.title for quantity in (CLOSED_BOOK, CLOSED_BOOK_RANKED)}
     name = task.removeprefix("perplexity_")
     return known.get(task) or PROPER.get(name) or name.replace("_", " ")
 
