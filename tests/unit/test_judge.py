@@ -1,5 +1,6 @@
 """The judge: what it is asked, what follows from its likelihoods, and how far it is to be believed."""
 
+import copy
 import json
 import math
 
@@ -79,11 +80,9 @@ def test_a_real_models_preference_is_that_of_its_next_token(tiny_model_folder):
     assert shares == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-def test_a_chat_template_wraps_what_is_asked():
-    from conftest import make_tokenizer
-
+def test_a_chat_template_wraps_what_is_asked(tiny_tokenizer):
     class Templated(Judge):
-        tokenizer = make_tokenizer()
+        tokenizer = copy.deepcopy(tiny_tokenizer)
 
     Templated.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
     model = Templated(lambda *_: 0.0)
