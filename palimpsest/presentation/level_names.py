@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from palimpsest import levels
 from palimpsest.grid import Cell
 from palimpsest.presentation import style
@@ -44,3 +46,16 @@ def level_title(level: str, words: bool = True) -> str:
     if parsed.syntax == "kept share":
         return f"{100 * parsed.share:g} % kept" if words else f"{100 * parsed.share:g} %"
     return parsed.text
+
+
+def cell_titles(cells: Sequence[Cell], several_models: bool) -> list[str]:
+    """Cells in few words, for an axis: `gptq 3 bit`, with the model and the seed where these tell cells apart."""
+    names = [
+        f"{cell.model} dense"
+        if cell.is_dense
+        else f"{cell.model} " * several_models + f"{cell.label} {level_title(cell.level)}"
+        for cell in cells
+    ]
+    if any(cell.seed for cell in cells):
+        names = [f"{name} s{cell.seed}" for name, cell in zip(names, cells, strict=True)]
+    return names

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
-from test_evaluation_language_model import PAIRS, PROMPTS, TEXTS, requests
+from test_evaluation_language_model import PAIRS, PROMPTS, TEXTS, requests, runs_out_of_memory
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -128,14 +128,7 @@ def test_the_tree_does_not_depend_on_order_and_holds_every_row():
 def test_answers_are_the_same_after_memory_ran_out_and_the_batch_is_recorded(llama, tiny_tokenizer):
     expected = LanguageModel(llama, tiny_tokenizer).loglikelihood(requests("loglikelihood", FEWSHOT))
     ours = LanguageModel(llama, tiny_tokenizer)
-    call = ours.forward.call
-
-    def small(inner, tokens, *args, **more):
-        if tokens.shape[0] > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return call(inner, tokens, *args, **more)
-
-    ours.forward.call = small
+    runs_out_of_memory(ours, above=3)
     found = ours.loglikelihood(requests("loglikelihood", FEWSHOT))
     assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]

@@ -196,17 +196,22 @@ def test_a_soft_prompt_takes_its_tokens_from_the_context(tiny_model_folder, tiny
     assert LanguageModel(adapted, tiny_tokenizer).max_length == LanguageModel(model, tiny_tokenizer).max_length - 6
 
 
-def test_out_of_memory_halves_the_batch_and_says_so(model, tiny_tokenizer, caplog):
-    expected = LanguageModel(model, tiny_tokenizer).loglikelihood(requests("loglikelihood", PAIRS))
-    ours = LanguageModel(model, tiny_tokenizer)
-    call = ours.forward.call
+def runs_out_of_memory(language_model, above):
+    """Batches of more rows than that fail as they do on a full GPU."""
+    call = language_model.forward.call
 
     def small(inner, tokens, *args, **more):
-        if tokens.shape[0] > 2:
+        if tokens.shape[0] > above:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return call(inner, tokens, *args, **more)
 
-    ours.forward.call = small
+    language_model.forward.call = small
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(model, tiny_tokenizer, caplog):
+    expected = LanguageModel(model, tiny_tokenizer).loglikelihood(requests("loglikelihood", PAIRS))
+    ours = LanguageModel(model, tiny_tokenizer)
+    runs_out_of_memory(ours, above=2)
     with caplog.at_level(logging.WARNING):
         found = ours.loglikelihood(requests("loglikelihood", PAIRS))
     assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4)

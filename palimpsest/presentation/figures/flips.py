@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 
 from palimpsest.presentation import quantities, style
 from palimpsest.presentation.data import Tables
-from palimpsest.presentation.level_names import level_title
+from palimpsest.presentation.level_names import cell_titles
 
 TITLE = "Answers lost and gained against the dense model"
 LOST, GAINED = "#b3541e", "#2a78b0"
@@ -21,10 +21,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     rows = -(-len(asked) // columns)
     figure = style.new_figure(width, 0.65 + rows * (0.4 + 0.165 * len(cells)))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
-    several = len(tables.models) > 1
-    names = [f"{cell.model} " * several + f"{cell.label} {level_title(cell.level)}" for cell in cells]
-    if any(cell.seed for cell in cells):
-        names = [f"{name} s{cell.seed}" for name, cell in zip(names, cells, strict=True)]
+    names = cell_titles(cells, several_models=len(tables.models) > 1)
     for panel, (lost, gained) in zip(grid.flat, asked, strict=False):
         for quantity, side, color, hatch in ((lost, -1, LOST, None), (gained, 1, GAINED, "//////")):
             numbers = [number.times(100) for number in tables.numbers(quantity, cells).values()]

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 
 from palimpsest.presentation import style
 from palimpsest.presentation.data import Quantity, Tables
-from palimpsest.presentation.level_names import level_title
+from palimpsest.presentation.level_names import cell_titles
 from palimpsest.presentation.quantities import title_of
 
 TITLE = "Where answers come from"
@@ -50,9 +50,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     rows = -(-len(panels) // columns)
     figure = style.new_figure(width, 0.9 + rows * (0.5 + 0.165 * len(cells)))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
-    several = len(tables.models) > 1
-    names = [f"{cell.model} " * several + f"{cell.label} {level_title(cell.level)}" for cell in cells]
-    names = [f"{cell.model} dense" if cell.is_dense else name for cell, name in zip(cells, names, strict=True)]
+    names = cell_titles(cells, several_models=len(tables.models) > 1)
     drawn = []
     for panel, (title, shares) in zip(grid.flat, panels.items(), strict=False):
         left = [0.0] * len(cells)
