@@ -16,6 +16,7 @@ from palimpsest.compression import registry
 from palimpsest.compression.allocation import registry as allocation_registry
 from palimpsest.levels import LevelError, from_path, parse
 from palimpsest.provenance import PalimpsestError
+from palimpsest.recovery import registry as recovery_registry
 
 if TYPE_CHECKING:
     from palimpsest.settings import Compression, Recovery, Study
@@ -178,13 +179,16 @@ class Grid:
         }
 
     def calibrations(self) -> list[tuple[str, str, int]]:
-        """Every (model, calibration, seed) that some cell or its allocation needs."""
+        """Every (model, calibration, seed) that some cell, its allocation or its recovery needs."""
         needed = {}
         for cell in self.cells():
             if found := self.calibration(cell):
                 needed[cell.model, *found] = None
             if (allocated := self.allocation(cell)) and (name := self.allocation_calibration(allocated[0])):
                 needed[cell.model, name, allocated[1]] = None
+        for variant in self.variants():
+            if found := self.recovery_calibration(variant):
+                needed[variant.cell.model, *found] = None
         return list(needed)
 
     def settings(self, cell: Cell) -> dict[str, Any]:
@@ -212,6 +216,19 @@ class Grid:
     def recovery(self, variant: Variant) -> Recovery | None:
         """The settings of a variant's recovery; None for a plain cell."""
         return None if variant.recovery == NONE else self.study.recovery[variant.recovery]
+
+    def recovery_calibration(self, variant: Variant) -> tuple[str, int] | None:
+        """(name, seed) of the calibration sample that a closed form needs, or None."""
+        recovery = self.recovery(variant)
+        declaration = recovery and recovery_registry.declared().get(recovery.method)
+        if declaration is None or declaration.kind != recovery_registry.CLOSED_FORM:
+            return None
+        return recovery.calibration or next(iter(self.study.calibration)), variant.cell.seed
+
+    def parts(self, variant: Variant) -> list[Variant]:
+        """The recoveries of the same cell that a composed one is made of."""
+        recovery = self.recovery(variant)
+        return [Variant(variant.cell, name) for name in (recovery.of if recovery else ())]
 
     @cached_property
     def judged_tasks(self) -> list[str]:

@@ -350,13 +350,23 @@ class RecoveryTraining(Settings):
 class Recovery(Settings):
     """What is put on some cells to bring knowledge back."""
 
-    method: str = Field(description="Recovery method: `lora` or `prompt`.", examples=["lora"])
+    method: str = Field(description="Recovery method: `lora`, `prompt`, …", examples=["lora"])
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="`lora`: `rank`, `alpha`, `modules`, `dropout`; `prompt`: `tokens`.",
+        description="Options of the method: `lora` has `rank`, `alpha`, `modules`, `dropout`; `prompt` has `tokens`, …",
         examples=[{"rank": 4, "alpha": 8}],
     )
-    training: RecoveryTraining = Field(description="How it is trained.", examples=[{"text": "recovery_R"}])
+    training: RecoveryTraining | None = Field(
+        None, description="How a trained method is trained.", examples=[{"text": "recovery_R"}]
+    )
+    calibration: str | None = Field(
+        None, description="Calibration of a closed form; the first one if left out.", examples=["generic"]
+    )
+    of: list[Name] = Field(
+        default_factory=list,
+        description="Other recoveries of the same cells that a composed method is made of.",
+        examples=[["prompt-8", "prompt-32"]],
+    )
     cells: list[str] = Field(
         min_length=1,
         description="Cells, as model/label/level for all seeds, or model/label/level/s0 for one; "

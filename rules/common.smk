@@ -66,7 +66,7 @@ def check_sources():
     texts = [calibration.text for calibration in study.calibration.values()]
     tasks = [text.task for text in texts if isinstance(text, settings.TaskText)]
     texts = [text for text in texts if text != settings.RANDOM and not isinstance(text, settings.TaskText)]
-    texts += [text for r in study.recovery.values() for text in (r.training.text, r.training.validation) if text]
+    texts += [text for recovery in study.recovery.values() for text in training_texts(recovery)]
     for text in texts:
         text_of(text)
     for task in (*study.tasks, *study.probes, *tasks):
@@ -120,6 +120,11 @@ def text_of(text):
 def text_source(text):
     """What a job that reads this text waits for: the world, or the file itself."""
     return WORLD_DONE if isinstance(text, str) else text_of(text)
+
+
+def training_texts(recovery):
+    training = recovery.training
+    return [] if training is None else [text for text in (training.text, training.validation) if text is not None]
 
 
 def calibration_text(wildcards):
@@ -195,14 +200,30 @@ def recovery_of(wildcards):
     return grid.recovery(variant_of(wildcards))
 
 
-def recovery_texts(wildcards):
-    training = recovery_of(wildcards).training
-    return [text for text in (training.text, training.validation) if text is not None]
+def recovery_sources(wildcards):
+    """What a recovery waits for besides its cell: texts, a calibration, or other recoveries of the cell."""
+    variant = variant_of(wildcards)
+    sources = [text_source(text) for text in training_texts(recovery_of(wildcards))]
+    if found := grid.recovery_calibration(variant):
+        name, seed = found
+        sources.append(CALIBRATION_DONE.format(model=wildcards.model, calibration=name, seed=f"s{seed}"))
+    return sources + [ADAPTER_DONE.format(**part.wildcards) for part in grid.parts(variant)]
 
 
-def recovery_validation(wildcards):
-    validation = recovery_of(wildcards).training.validation
-    return [] if validation is None else ["--validation", text_of(validation)]
+def recovery_arguments(wildcards):
+    """What scripts/recover.py is told besides the cell, the method and its options."""
+    recovery, variant = recovery_of(wildcards), variant_of(wildcards)
+    arguments = []
+    if training := recovery.training:
+        arguments += ["--text", text_of(training.text)]
+        if training.validation is not None:
+            arguments += ["--validation", text_of(training.validation)]
+        settings = training.model_dump(exclude={"text", "validation"}, exclude_none=True)
+        arguments += ["--training", settings_json(settings), "--state", f"{STORE}/recovery"]
+    if found := grid.recovery_calibration(variant):
+        arguments += ["--calibration", grid.calibration_folder(wildcards.model, *found)]
+    parts = [f"{part.recovery}={os.path.dirname(ADAPTER_DONE.format(**part.wildcards))}" for part in grid.parts(variant)]
+    return arguments + (["--of", *parts] if parts else [])
 
 
 def caption_of(figure):

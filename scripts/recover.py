@@ -1,41 +1,48 @@
-"""Train a recovery on a cell: python scripts/recover.py --cell results/…/s0 --output results/…/adapter …"""
+"""Make a recovery of a cell: python scripts/recover.py --cell results/…/s0 --output results/…/adapter …"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from palimpsest import job
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Train an adapter on a frozen compressed model and write it beside the cell."
+        description="Make what is put on a compressed model, and write it beside the cell."
     )
     parser.add_argument("--cell", required=True, metavar="FOLDER", help="the compressed (or dense) cell")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where the adapter goes")
-    parser.add_argument("--method", required=True, help="lora or prompt")
+    parser.add_argument("--method", required=True, help="e.g. lora")
     parser.add_argument(
         "--options", type=json.loads, default={}, metavar="JSON", help='e.g. \'{"rank": 4, "alpha": 8}\''
     )
-    parser.add_argument("--text", required=True, nargs="+", metavar="FILE", help="training text, one document a line")
-    parser.add_argument(
-        "--validation", nargs="+", metavar="FILE", help="text for early stopping; without it the last step is kept"
+    trained = parser.add_argument_group("a trained method")
+    trained.add_argument("--text", nargs="+", default=[], metavar="FILE", help="training text, one document a line")
+    trained.add_argument(
+        "--validation",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="text for early stopping; without it the last step is kept",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the adapter's start and the order of the text (default 0)"
+    trained.add_argument(
+        "--training", type=json.loads, default={}, metavar="JSON", help='e.g. \'{"steps": 300, "seed": 0}\''
     )
-    parser.add_argument("--steps", type=int, default=300, help="at most so many (default 300)")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="ROWS", help="documents a step (default 16)")
-    parser.add_argument(
-        "--learning-rate", type=float, default=2e-3, metavar="RATE", help="AdamW's peak (default 0.002)"
+    trained.add_argument("--state", metavar="FOLDER", help="where the state for resuming is kept meanwhile")
+    closed = parser.add_argument_group("a closed form")
+    closed.add_argument("--calibration", metavar="FOLDER", help="rows whose activations it sees")
+    composed = parser.add_argument_group("a composed method")
+    composed.add_argument(
+        "--of", nargs="+", default=[], metavar="NAME=FOLDER", help="adapters of the same cell that it is made of"
     )
-    parser.add_argument("--validate-every", type=int, default=50, metavar="STEPS", help="default 50")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
-    from palimpsest.recovery.train import recover
+    from palimpsest.recovery.make import recover
 
     recover(
         args.cell,
@@ -44,11 +51,10 @@ def main(args: argparse.Namespace) -> None:
         options=args.options,
         text=args.text,
         validation=args.validation,
-        seed=args.seed,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        validate_every=args.validate_every,
+        training=args.training,
+        calibration_folder=args.calibration,
+        of={name: Path(folder) for name, _, folder in (part.partition("=") for part in args.of)},
+        state_folder=args.state,
     )
 
 

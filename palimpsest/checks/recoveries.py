@@ -11,7 +11,7 @@ from palimpsest.checks.worlds import world_text
 from palimpsest.grid import Grid
 from palimpsest.levels import LevelError, from_path
 from palimpsest.recovery import registry
-from palimpsest.settings import WITH_FACTS, WITHOUT_FACTS, Study
+from palimpsest.settings import WITH_FACTS, WITHOUT_FACTS, Recovery, Study
 
 
 def recovery_problems(study: Study) -> Iterator[Problem]:
@@ -26,14 +26,64 @@ def recovery_problems(study: Study) -> Iterator[Problem]:
             known = methods[recovery.method].options
             yield from option_problems((*path, "options"), recovery.method, known, recovery.options)
             yield from _positive((*path, "options"), known, recovery.options)
-        yield from _unseen(path, "text", recovery.training.text, "recovery_R")
-        yield from _unseen(path, "validation", recovery.training.validation, "recovery_V")
-        yield from world_text(study, (*path, "training", "text"), recovery.training.text)
-        yield from world_text(study, (*path, "training", "validation"), recovery.training.validation)
+            yield from _sources(study, path, methods[recovery.method], recovery)
+            yield from _parts(grid, path, methods, recovery)
+        if training := recovery.training:
+            yield from _unseen(path, "text", training.text, "recovery_R")
+            yield from _unseen(path, "validation", training.validation, "recovery_V")
+            yield from world_text(study, (*path, "training", "text"), training.text)
+            yield from world_text(study, (*path, "training", "validation"), training.validation)
         yield from twice((*path, "cells"), recovery.cells)
         for index, pattern in enumerate(recovery.cells):
             if not grid.matching(pattern):
                 yield _unknown_cell(grid, (*path, "cells"), index, recovery.cells)
+
+
+def _sources(study: Study, path: KeyPath, declared: registry.Declaration, recovery: Recovery) -> Iterator[Problem]:
+    """What a method of this kind is made from is there, and nothing that it would not look at."""
+    method, kind = declared.name, declared.kind
+    examples = {
+        "training": (registry.TRAINED, {"text": "recovery_R", "validation": "recovery_V"}),
+        "calibration": (registry.CLOSED_FORM, next(iter(study.calibration), None)),
+        "of": (registry.COMPOSED, [name for name, other in study.recovery.items() if other.method in declared.made_of]),
+    }
+    for key, (taken_by, example) in examples.items():
+        value = getattr(recovery, key)
+        if value and kind != taken_by:
+            text = f"{method} is no {taken_by} recovery: it does not look at {key}. Leave the key out."
+            yield Problem((*path, key), text)
+        elif kind == taken_by and not value and not (key == "calibration" and study.calibration):
+            wants = {"training": "text to train on", "calibration": "a calibration", "of": "recoveries to be made of"}
+            yield Problem((*path, key), f"{method} needs {wants[key]}.", nested((*path, key), example))
+    if kind == registry.CLOSED_FORM and recovery.calibration and recovery.calibration not in study.calibration:
+        near = nearest(recovery.calibration, study.calibration)
+        text = f"no calibration {show(recovery.calibration)} in this study.{did_you_mean(near)}"
+        yield Problem((*path, "calibration"), text, nested((*path, "calibration"), near))
+
+
+def _parts(
+    grid: Grid, path: KeyPath, methods: Mapping[str, registry.Declaration], recovery: Recovery
+) -> Iterator[Problem]:
+    """The recoveries that a composed one is made of exist, are of the right kind, and are on the same cells."""
+    study, declared = grid.study, methods[recovery.method]
+    if declared.kind != registry.COMPOSED:
+        return
+    yield from twice((*path, "of"), recovery.of)
+    usable = [name for name, other in study.recovery.items() if other.method in declared.made_of]
+    for index, name in enumerate(recovery.of):
+        place = (*path, "of", index)
+        if name not in usable:
+            why = f"is a {study.recovery[name].method}" if name in study.recovery else "is no recovery of this study"
+            near = nearest(name, usable)
+            text = f"{show(name)} {why}; {recovery.method} is made of {listing(declared.made_of)}.{did_you_mean(near)}"
+            yield Problem(place, text, nested((*path, "of"), usable) if usable else None)
+            continue
+        covered = {cell.id for pattern in study.recovery[name].cells for cell in grid.matching(pattern)}
+        for pattern in recovery.cells:
+            if lacking := [cell.id for cell in grid.matching(pattern) if cell.id not in covered]:
+                text = f"{show(name)} is not put on {lacking[0]}: add {show(pattern)} to recovery.{name}.cells."
+                yield Problem(place, text)
+                break
 
 
 def _unseen(path: KeyPath, key: str, text: Any, right: str) -> Iterator[Problem]:

@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+TRAINED = "trained"  # on text: the study says on which, for how long
+CLOSED_FORM = "closed form"  # from the inputs of the layers: the study says which calibration
+COMPOSED = "composed"  # of other recoveries of the same cell: the study says of which
+
 
 @dataclass(frozen=True)
 class Declaration:
     """What the checks of a study and the reports need to know of a recovery method.
 
-    `options` are its options with their defaults. `consults_dense` says whether it reads the dense weights: what such
-    a method brings back says nothing on whether the knowledge was still in the compressed weights.
+    `options` are its options with their defaults. `kind` says what it is made from; `made_of` are the methods that a
+    composed one takes. `consults_dense` says whether it reads the dense weights: what such a method brings back says
+    nothing on whether the knowledge was still in the compressed weights.
     """
 
     name: str
     summary: str
     version: str
     options: dict[str, Any] = field(default_factory=dict)
-    trained: bool = True
+    kind: str = TRAINED
+    made_of: tuple[str, ...] = ()
     consults_dense: bool = False
 
 

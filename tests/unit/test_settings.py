@@ -191,6 +191,9 @@ BAD = [
     ("recovery/lora-r4/training/text", "recoveryR", "recovery.lora-r4.training.text", "Did you mean recovery_R"),
     ("recovery/lora-r4/training/text", {"pth": "a"}, "recovery.lora-r4.training.text.pth", "Did you mean path"),
     ("recovery/lora-r4/training/steps", 1.5, "recovery.lora-r4.training.steps", "not a whole number"),
+    ("recovery/lora-r4/training", GONE, "recovery.lora-r4.training", "lora needs text to train on"),
+    ("recovery/lora-r4/of", ["lora-r8"], "recovery.lora-r4.of", "does not look at of"),
+    ("recovery/lora-r4/calibration", "generic", "recovery.lora-r4.calibration", "does not look at calibration"),
     ("recovery/none", {"method": "lora", "training": {"text": "prose"}, "cells": ["atlas/svd/k0.8"]},
      "recovery.none", "is taken"),
     # tasks, probes, texts, seeds and the rest

@@ -1,0 +1,64 @@
+"""Make a recovery of a cell: from text, from the inputs of its layers, or from other recoveries of the same cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from palimpsest.provenance import PalimpsestError
+from palimpsest.recovery import registry
+
+
+def recover(
+    cell_folder: Path | str,
+    output_folder: Path | str,
+    *,
+    method: str,
+    options: Mapping[str, Any],
+    text: Sequence[Path | str] = (),
+    validation: Sequence[Path | str] = (),
+    training: Mapping[str, Any] | None = None,
+    calibration_folder: Path | str | None = None,
+    of: Mapping[str, Path] | None = None,
+    state_folder: Path | str | None = None,
+) -> None:
+    """Write the recovery `method` of the cell in `cell_folder` to `output_folder`.
+
+    A trained method takes `text`, `validation` and `training` (the keys of settings.RecoveryTraining besides the
+    texts), and keeps the state for resuming in `state_folder`; a closed form takes `calibration_folder`; a composed one
+    takes `of`: the names of other recoveries of the same cell, with their adapters' folders.
+    """
+    known = registry.declared()
+    if method not in known:
+        raise PalimpsestError(f'recovery method "{method}": there are {", ".join(sorted(known))}.')
+    kind = known[method].kind
+    if kind == registry.TRAINED:
+        from palimpsest.recovery.train import recover as train
+
+        train(
+            cell_folder,
+            output_folder,
+            method=method,
+            options=options,
+            text=text,
+            validation=validation or None,
+            **training or {},
+        )
+    elif kind == registry.CLOSED_FORM:
+        from palimpsest.recovery.closed_form import recover as solve
+
+        solve(cell_folder, output_folder, method=method, options=options, calibration_folder=calibration_folder)
+    else:
+        compose = _composed(method)
+        compose(cell_folder, output_folder, options=options, of=of or {})
+
+
+def _composed(method: str):
+    if method == "idp":
+        from palimpsest.recovery.idp import make_idp
+
+        return make_idp
+    from palimpsest.recovery.merge import merge
+
+    return merge
