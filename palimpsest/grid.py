@@ -108,6 +108,7 @@ class Grid:
         self.study = study
         self.results = f"{root}/{study.name}"
         self.labels = study.labels
+        self.recoveries = study.recoveries
         self.allocations = study.allocations
 
     def cells(self, model: str | None = None) -> list[Cell]:
@@ -215,7 +216,7 @@ class Grid:
 
     def recovery(self, variant: Variant) -> Recovery | None:
         """The settings of a variant's recovery; None for a plain cell."""
-        return None if variant.recovery == NONE else self.study.recovery[variant.recovery]
+        return None if variant.recovery == NONE else self.recoveries[variant.recovery]
 
     def recovery_calibration(self, variant: Variant) -> tuple[str, int] | None:
         """(name, seed) of the calibration sample that a closed form needs, or None."""
@@ -268,7 +269,7 @@ class Grid:
     @cached_property
     def _variants(self) -> dict[str, Variant]:
         recovered: dict[str, list[str]] = {}
-        for name, recovery in self.study.recovery.items():
+        for name, recovery in self.recoveries.items():
             for cell_id in {cell.id: None for pattern in recovery.cells for cell in self.matching(pattern)}:
                 recovered.setdefault(cell_id, []).append(name)
         found = [Variant(cell, name) for key, cell in self._cells.items() for name in (NONE, *recovered.get(key, ()))]

@@ -25,6 +25,7 @@ WITH_FACTS = (
     "biographies", "biographies_half_a", "biographies_half_b", "knowledge", "recovery_R", "recovery_V", "recovery_U",
 )  # fmt: skip
 TEXTS = (*WITHOUT_FACTS, *WITH_FACTS)
+SWAPPED, SWAPPED_TEXT = "-swapped", "recovery_U"  # a cross-fitted recovery's twin: its name's end, its training text
 RANDOM = "random"  # a calibration's text that is none: tokens drawn from the vocabulary
 DOCUMENTS = ("biographies", "questions", "passages", "prose")  # kinds of training document
 ATLAS = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384}
@@ -345,6 +346,11 @@ class RecoveryTraining(Settings):
     batch_size: Count = Field(16, description="Documents a step.")
     learning_rate: Real = Field(2.0e-3, gt=0, description="Highest learning rate.")
     seed: Seed = Field(0, description="Seed of the initial weights and of the order of the documents.")
+    cross_fit: bool = Field(
+        False,
+        description="`true` makes a second recovery, `<name>-swapped`, trained on `recovery_U` in the place of "
+        "`recovery_R`: what is unseen for one is text for the other, and the results of both are averaged.",
+    )
 
 
 class Recovery(Settings):
@@ -486,6 +492,26 @@ class Study(Settings):
                 one = {"method": entry.method or label, "calibration": name} if name else {}
                 found[f"{label}-{name}" if name else label] = entry.model_copy(update=one)
         return found
+
+    @property
+    def recoveries(self) -> dict[str, Recovery]:
+        """The recoveries as they stand in paths: one that is cross-fitted is followed by its twin, `<name>-swapped`.
+
+        So is one that is composed of such recoveries alone.
+        """
+        found: dict[str, Recovery] = {}
+        for name, entry in self.recovery.items():
+            found[name] = entry
+            if self.is_cross_fitted(name):
+                training = entry.training and entry.training.model_copy(update={"text": SWAPPED_TEXT})
+                twin = {"training": training, "of": [f"{part}{SWAPPED}" for part in entry.of]}
+                found[f"{name}{SWAPPED}"] = entry.model_copy(update=twin)
+        return found
+
+    def is_cross_fitted(self, name: str) -> bool:
+        """Whether a recovery has a twin that was trained on the other pool's text."""
+        parts = [self.recovery.get(part) for part in self.recovery[name].of or [name]]
+        return all(part is not None and part.training is not None and part.training.cross_fit for part in parts)
 
     @property
     def allocations(self) -> dict[str, Allocation]:

@@ -66,7 +66,7 @@ def check_sources():
     texts = [calibration.text for calibration in study.calibration.values()]
     tasks = [text.task for text in texts if isinstance(text, settings.TaskText)]
     texts = [text for text in texts if text != settings.RANDOM and not isinstance(text, settings.TaskText)]
-    texts += [text for recovery in study.recovery.values() for text in training_texts(recovery)]
+    texts += [text for recovery in study.recoveries.values() for text in training_texts(recovery)]
     for text in texts:
         text_of(text)
     for task in (*study.tasks, *study.probes, *tasks):
@@ -218,7 +218,7 @@ def recovery_arguments(wildcards):
         arguments += ["--text", text_of(training.text)]
         if training.validation is not None:
             arguments += ["--validation", text_of(training.validation)]
-        settings = training.model_dump(exclude={"text", "validation"}, exclude_none=True)
+        settings = training.model_dump(exclude={"text", "validation", "cross_fit"}, exclude_none=True)
         arguments += ["--training", settings_json(settings), "--state", f"{STORE}/recovery"]
     if found := grid.recovery_calibration(variant):
         arguments += ["--calibration", grid.calibration_folder(wildcards.model, *found)]

@@ -11,7 +11,7 @@ from palimpsest.checks.worlds import world_text
 from palimpsest.grid import Grid
 from palimpsest.levels import LevelError, from_path
 from palimpsest.recovery import registry
-from palimpsest.settings import WITH_FACTS, WITHOUT_FACTS, Recovery, Study
+from palimpsest.settings import SWAPPED, SWAPPED_TEXT, WITH_FACTS, WITHOUT_FACTS, Recovery, Study
 
 
 def recovery_problems(study: Study) -> Iterator[Problem]:
@@ -33,6 +33,7 @@ def recovery_problems(study: Study) -> Iterator[Problem]:
             yield from _unseen(path, "validation", training.validation, "recovery_V")
             yield from world_text(study, (*path, "training", "text"), training.text)
             yield from world_text(study, (*path, "training", "validation"), training.validation)
+            yield from _cross_fit(study, name)
         yield from twice((*path, "cells"), recovery.cells)
         for index, pattern in enumerate(recovery.cells):
             if not grid.matching(pattern):
@@ -95,6 +96,19 @@ def _unseen(path: KeyPath, key: str, text: Any, right: str) -> Iterator[Problem]
             f"Write {right}, or a kind of text without known facts ({', '.join(WITHOUT_FACTS)})."
         )
         yield Problem((*path, "training", key), problem, nested((*path, "training", key), right))
+
+
+def _cross_fit(study: Study, name: str) -> Iterator[Problem]:
+    """A recovery whose pools are swapped reads the text of the one, so that its twin can read that of the other."""
+    training, key = study.recovery[name].training, ("recovery", name, "training")
+    if training.cross_fit and training.text != "recovery_R":
+        text = (
+            f"pools are swapped by training a second time on {SWAPPED_TEXT}: the text of the first must be recovery_R"
+        )
+        yield Problem((*key, "cross_fit"), f"{text}, not {show(training.text)}.", nested((*key, "text"), "recovery_R"))
+    if training.cross_fit and f"{name}{SWAPPED}" in study.recovery:
+        text = f"recovery.{name} makes a recovery of this name, trained on {SWAPPED_TEXT}. Give this one another."
+        yield Problem(("recovery", f"{name}{SWAPPED}"), text)
 
 
 def _positive(path: KeyPath, known: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Problem]:

@@ -82,8 +82,8 @@ def sources(results: Path, grid: Grid) -> Iterator[Source]:
         yield Source("calibration", name, list(documents))
     used = {variant.recovery for variant in grid.variants() if grid.recovery(variant)}
     texts: dict[tuple[str, str], str | FileText] = {}
-    for name, recovery in grid.study.recovery.items():
-        if name in used:
+    for name, recovery in grid.recoveries.items():
+        if name in used and recovery.training:
             for use, text in (("recovery", recovery.training.text), ("validation", recovery.training.validation)):
                 if text is not None:
                     texts[use, text if isinstance(text, str) else text.path] = text

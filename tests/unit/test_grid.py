@@ -79,6 +79,24 @@ def test_each_cell_is_evaluated_as_it_is_and_with_its_recoveries(grid):
     assert [variant.cell for variant in grid.variants() if variant.recovery == "none"] == grid.cells()
 
 
+def test_a_cross_fitted_recovery_has_a_twin_trained_on_the_other_pools_text_and_so_has_what_is_made_of_it(study):
+    cells = ["atlas/wanda/0.5/s1"]
+    crossed = {"method": "prompt", "training": {"text": "recovery_R", "cross_fit": True}, "cells": cells}
+    plain = {"method": "prompt", "training": {"text": "recovery_R"}, "cells": cells}
+    recovery = {"short": crossed, "long": crossed, "plain": plain}
+    recovery |= {
+        name: {"method": "idp", "of": ["short", other], "cells": cells}
+        for name, other in (("a", "long"), ("b", "plain"))
+    }
+    grid = Grid(Study.model_validate(study.model_dump() | {"recovery": recovery}))
+    names = [variant.recovery for variant in grid.variants() if variant.recovery != "none"]
+    assert names == ["short", "short-swapped", "long", "long-swapped", "plain", "a", "a-swapped", "b"]
+    twin = grid.recovery(grid.variant("atlas", "wanda", "0.5", 1, "short-swapped"))
+    assert twin.training.text == "recovery_U" and twin.options == grid.recoveries["short"].options
+    parts = grid.parts(grid.variant("atlas", "wanda", "0.5", 1, "a-swapped"))
+    assert [part.recovery for part in parts] == ["short-swapped", "long-swapped"]
+
+
 def test_paths_read_as_a_sentence():
     cell = Cell("atlas", "gptq", "gptq", "3g64", 0)
     assert cell.id == "atlas/gptq/3g64/s0"

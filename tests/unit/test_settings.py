@@ -194,6 +194,8 @@ BAD = [
     ("recovery/lora-r4/training", GONE, "recovery.lora-r4.training", "lora needs text to train on"),
     ("recovery/lora-r4/of", ["lora-r8"], "recovery.lora-r4.of", "does not look at of"),
     ("recovery/lora-r4/calibration", "generic", "recovery.lora-r4.calibration", "does not look at calibration"),
+    ("recovery/lora-r4/training", {"text": "prose", "cross_fit": True}, "recovery.lora-r4.training.cross_fit",
+     "must be recovery_R"),
     ("recovery/none", {"method": "lora", "training": {"text": "prose"}, "cells": ["atlas/svd/k0.8"]},
      "recovery.none", "is taken"),
     # tasks, probes, texts, seeds and the rest
