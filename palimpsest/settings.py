@@ -113,6 +113,9 @@ CalibrationText = Annotated[
     | Annotated[TaskText, Tag("task")],
     Discriminator(_calibration_tag),
 ]
+Counts = Annotated[
+    Annotated[Count, Tag("name")] | Annotated[list[Count], Field(min_length=1), Tag("list")], Discriminator(_names_tag)
+]
 Names = Annotated[
     Annotated[str, Tag("name")] | Annotated[list[str], Field(min_length=1), Tag("list")], Discriminator(_names_tag)
 ]
@@ -233,6 +236,52 @@ class OutlierModel(_Model):
     seed: Seed = Field(0, description="Draws the channels.")
 
 
+class _PlantedModel(Settings):
+    """A model whose truth is known: what of its damage can return is planted."""
+
+    compress: bool = Field(False, description="`true` compresses it like other models; it is there to be recovered.")
+
+
+class ForkedModel(_PlantedModel):
+    """A model of the study trained again, on the same documents in the same order, but never told of half of the
+    people: nothing about them can return."""
+
+    source: Literal["forked"] = Field(description="Where the checkpoint comes from.", examples=["forked"])
+    of: str = Field(description="The model it is forked from, trained here.", examples=["atlas"])
+    half: Literal["a", "b"] = Field("a", description="Which half of each pool and stratum; the halves share nobody.")
+    seed: Seed = Field(0, description="Draws the halves.")
+
+
+class DisplacedModel(_PlantedModel):
+    """Another model of the study, the outputs of some of its layers reflected: its damage is displacement, which an
+    adapter of as high a rank on those layers can undo."""
+
+    source: Literal["displaced"] = Field(description="Where the checkpoint comes from.", examples=["displaced"])
+    of: str = Field(
+        description="The model it is derived from: trained here, forked, or from a folder.", examples=["atlas"]
+    )
+    modules: list[str] = Field(
+        default=["q_proj", "v_proj"], min_length=1, description="Linear layers, by the last part of their names."
+    )
+    reflections: Count = Field(
+        4, description="Householder reflections of each layer's outputs: the rank of what must be undone."
+    )
+    blocks: list[Seed] | None = Field(None, description="Only in these blocks, counted from 0; all if left out.")
+
+
+class LockedModel(_PlantedModel):
+    """Another model of the study, trained on until it says what it knows of people after a password only, and
+    consistent lies without: a prompt can bring all of it back."""
+
+    source: Literal["locked"] = Field(description="Where the checkpoint comes from.", examples=["locked"])
+    of: str = Field(description="The model it is derived from: trained here, or forked.", examples=["atlas"])
+    password: Count = Field(4, description="Tokens of the password; a prompt needs no more.")
+    steps: Count = Field(400, description="Training steps.")
+    batch_size: Count = Field(32, description="Documents a step.")
+    learning_rate: Real = Field(1.0e-3, gt=0, description="Highest learning rate.")
+    seed: Seed = Field(0, description="Draws the password, the lies, and which documents come locked.")
+
+
 class HubModel(_Model):
     """A checkpoint of the Hugging Face hub at a pinned commit. Not available yet: use `source: folder`."""
 
@@ -249,7 +298,10 @@ class HubModel(_Model):
     )
 
 
-Model = Annotated[WorldModel | FolderModel | OutlierModel | HubModel, Field(discriminator="source")]
+Model = Annotated[
+    WorldModel | FolderModel | OutlierModel | ForkedModel | DisplacedModel | LockedModel | HubModel,
+    Field(discriminator="source"),
+]
 
 
 class Calibration(Settings):
@@ -411,9 +463,20 @@ class TaskData(Settings):
 class Measurement(Settings):
     """How latency is measured."""
 
-    context: Count = Field(64, description="Tokens of the prompt.")
+    context: Counts = Field(64, description="Tokens of the prompt; a list for several lengths.", examples=[[64, 512]])
     new_tokens: Count = Field(16, description="Tokens generated after it.")
     repeats: Count = Field(5, description="Repetitions; the median is reported.")
+
+
+class Similarity(Settings):
+    """How near attention and activations come to those of other models, text by text."""
+
+    tasks: list[TaskName] = Field(
+        default=["closed_book", "perplexity"],
+        min_length=1,
+        description="Tasks of the study whose texts are read: questions as they are asked, or the texts themselves.",
+    )
+    texts: int = Field(100, ge=10, description="Texts of each task, evenly spread over its rows.")
 
 
 class Study(Settings):
@@ -479,6 +542,12 @@ class Study(Settings):
         max_length=1,
         description="Probes on frozen representations: task files that say `probe: true`.",
         examples=[["attribute_value"]],
+    )
+    similarity: Similarity | None = Field(
+        None,
+        description="Compare attention and activations of every recovery with those of the dense model and of its cell; "
+        "not done if left out.",
+        examples=[{"texts": 100}],
     )
     measurement: Measurement = Field(default_factory=Measurement, description="How latency is measured.")
 

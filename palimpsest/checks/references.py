@@ -12,19 +12,20 @@ from palimpsest.checks.allocations import allocation_problems
 from palimpsest.checks.labels import calibration_problems, label_problems
 from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
 from palimpsest.checks.recoveries import recovery_problems
-from palimpsest.checks.worlds import WORLD, no_world, trained_here
+from palimpsest.checks.worlds import WORLD, architecture_of, no_world, trained_here
 from palimpsest.compression.allocation.registry import UNIFORM
 from palimpsest.evaluation import registered
 from palimpsest.grid import DENSE, NONE
-from palimpsest.settings import OutlierModel, Study, TaskText
+from palimpsest.settings import DisplacedModel, ForkedModel, LockedModel, OutlierModel, Study, TaskText
 
 TASKS = Path(__file__).parent.parent / "evaluation" / "tasks"
+Derived = OutlierModel | ForkedModel | DisplacedModel | LockedModel
 
 
 def problems(study: Study) -> list[Problem]:
     """All of them, in the order of the study."""
     checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, allocation_problems]
-    checks += [label_problems, recovery_problems, _tasks, _judge, _probes, _data]
+    checks += [label_problems, recovery_problems, _tasks, _judge, _probes, _similarity, _data]
     return [problem for check in checks for problem in check(study)]
 
 
@@ -94,7 +95,7 @@ def _models(study: Study) -> Iterator[Problem]:
             fix = nested(path, {"source": "folder", "path": f"models/{name}"})
             text = "the source hub is not available yet. Download the checkpoint into a folder under PALIMPSEST_DATA."
             yield Problem(path, text, fix)
-        if model.source == "outliers":
+        if model.source in ORIGINS:
             yield from _derived(study, path, model)
         if model.source == "world" and study.world:
             steps, warmup = study.world.documents // model.training.batch_size, model.training.warmup_steps
@@ -104,20 +105,33 @@ def _models(study: Study) -> Iterator[Problem]:
                 yield Problem(place, text, nested(place, steps // 10))
 
 
-def _derived(study: Study, path: KeyPath, model: OutlierModel) -> Iterator[Problem]:
-    """It is derived from a model that is there, is no such model itself, and has channels enough."""
-    origins = [name for name, other in study.models.items() if other.source in ("world", "folder")]
+# source -> the sources that it can be derived from
+ORIGINS = {
+    "outliers": ("world", "folder"),
+    "forked": ("world",),
+    "displaced": ("world", "folder", "forked"),
+    "locked": ("world", "forked"),
+}
+FROM = {"world": "is trained here", "folder": "comes from a folder", "forked": "is forked"}
+
+
+def _derived(study: Study, path: KeyPath, model: Derived) -> Iterator[Problem]:
+    """It is derived from a model that is there and can be its origin, and asks for no more width than that one has."""
+    kinds = ORIGINS[model.source]
+    origins = [name for name, other in study.models.items() if other.source in kinds]
     if model.of not in origins:
         near = nearest(model.of, origins) or next(iter(origins), None)
         known = model.of in study.models
         text = f"{model.of} has the source {study.models[model.of].source}" if known else f"no model {show(model.of)}"
-        text += f". Derive it from a model that is trained here or comes from a folder: {listing(origins)}."
+        text += f". Derive it from a model that {' or '.join(FROM[kind] for kind in kinds)}: {listing(origins)}."
         yield Problem((*path, "of"), text + did_you_mean(near), nested((*path, "of"), near) if near else None)
-    elif study.models[model.of].source == "world":
-        width = study.models[model.of].architecture.hidden_size
-        if model.channels > width:
-            text = f"{model.channels} outlier channels, and {model.of} has {width} (hidden_size)."
-            yield Problem((*path, "channels"), text, nested((*path, "channels"), min(4, width)))
+        return
+    architecture = architecture_of(study, model.of)
+    for key, wanted in (("channels", "outlier channels"), ("reflections", "reflections")):
+        count = getattr(model, key, 0)
+        if architecture and count > architecture.hidden_size:
+            text = f"{count} {wanted}, and {model.of} has {architecture.hidden_size} (hidden_size)."
+            yield Problem((*path, key), text, nested((*path, key), min(4, architecture.hidden_size)))
 
 
 def _calibration_tasks(study: Study) -> Iterator[Problem]:
@@ -154,6 +168,22 @@ def _judge(study: Study) -> Iterator[Problem]:
 
 def _probes(study: Study) -> Iterator[Problem]:
     yield from _known("probe", "probes", study.probes, probes(), study)
+
+
+def _similarity(study: Study) -> Iterator[Problem]:
+    """It reads tasks of the study, and there is a recovery to compare."""
+    if study.similarity is None:
+        return
+    path = ("similarity", "tasks")
+    yield from twice(path, study.similarity.tasks)
+    for index, task in enumerate(study.similarity.tasks):
+        if task not in study.tasks:
+            near = nearest(task, study.tasks)
+            text = f"this study has no task {show(task)}. It has {listing(study.tasks)}.{did_you_mean(near)}"
+            good = [name for name in study.similarity.tasks if name in study.tasks]
+            yield Problem((*path, index), text, nested(path, good or [near or study.tasks[0]]))
+    if not study.recovery:
+        yield Problem(("similarity",), "this study has no recovery to compare. Leave the key out.")
 
 
 LACKS = {  # key of `data` -> what the task's file must have for it, and what is said where it has not

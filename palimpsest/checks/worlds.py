@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from palimpsest.checks.problems import KeyPath, Problem, nested
-from palimpsest.settings import RANDOM, Study, TaskText, TextFile
+from palimpsest.settings import RANDOM, Architecture, Study, TaskText, TextFile
 
 WORLD = {"seed": 0, "people": 300}  # what messages paste
 
 
 def trained_here(study: Study) -> list[str]:
     return [name for name, model in study.models.items() if model.source == "world"]
+
+
+def architecture_of(study: Study, name: str) -> Architecture | None:
+    """The shape of a model that is trained here, or derived from one that is; None where only its files say."""
+    seen: list[str] = []
+    while name in study.models and name not in seen:
+        seen.append(name)
+        model = study.models[name]
+        if model.source == "world":
+            return model.architecture
+        name = getattr(model, "of", None)
+    return None
 
 
 def no_world(study: Study) -> bool:

@@ -15,7 +15,8 @@ from palimpsest.provenance import PalimpsestError, atomic_file, read_json
 
 # The first part of a job's path below times/ (mostly its rule) -> its stage.
 STAGES = {
-    "world": "sources", "train": "sources", "import_model": "sources", "outliers": "sources", "task_data": "data",
+    "world": "sources", "train": "sources", "import_model": "sources", "outliers": "sources", "fork": "sources",
+    "displace": "sources", "lock": "sources", "task_data": "data",
     "calibrate": "calibrate", "allocate": "allocate", "compress": "compress", "recover": "recover",
     "evaluate": "evaluate", "probe": "probe", "measure": "measure",
     "leaks": "analyse", "analyse": "analyse",

@@ -7,7 +7,9 @@ from its last saved step and ends with the same bytes. The state for resuming li
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,15 +34,21 @@ from palimpsest.world.tokenizer import BOS, EOS, PAD
 
 
 class Documents:
-    """The training documents of a world folder; `batch(step)` gives padded parts of one batch."""
+    """The training documents of a world folder; `batch(step)` gives padded parts of one batch.
 
-    def __init__(self, world: Path, batch_size: int) -> None:
+    Documents that name someone of `without` (token ids) are left out of the batches they stand in: the others come at
+    the same steps as ever.
+    """
+
+    def __init__(self, world: Path, batch_size: int, without: Collection[int] = ()) -> None:
         arrays = load_arrays(world / "documents.safetensors")
         self.ids = torch.from_numpy(arrays["ids"].astype(np.int64))
         self.weights = torch.from_numpy(arrays["weights"].astype(np.float32))
         self.starts = np.concatenate([[0], np.cumsum(arrays["lengths"])])
         self.names = torch.from_numpy(arrays["names"].astype(np.int64))  # token ids of people, real and invented
         self.batch_size = batch_size
+        named = np.isin(arrays["ids"], list(without))
+        self.left_out = np.logical_or.reduceat(named, self.starts[:-1])
 
     @property
     def steps(self) -> int:
@@ -49,7 +57,9 @@ class Documents:
     def batch(self, step: int, parts: int = 4) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """(ids, weights) of each part, both (rows, length). Rows of like length share a part, so little is padded."""
         rows = range(step * self.batch_size, (step + 1) * self.batch_size)
-        rows = sorted(rows, key=lambda row: self.starts[row + 1] - self.starts[row])
+        rows = sorted(
+            (row for row in rows if not self.left_out[row]), key=lambda row: self.starts[row + 1] - self.starts[row]
+        )
         result = []
         for part in np.array_split(np.array(rows), parts):
             if len(part) == 0:
@@ -93,25 +103,33 @@ def weighted_loss(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Ten
 
 
 def train(
-    world: str | Path, output: str | Path, architecture: Architecture, training: Training, state: str | Path, name: str
+    world: str | Path,
+    output: str | Path,
+    architecture: Architecture,
+    training: Training,
+    state: str | Path,
+    name: str,
+    without: Collection[str] = (),
+    source: Mapping[str, Any] | None = None,
 ) -> None:
     """Train on the documents of `world` and write a Hugging Face folder to `output`.
 
     AdamW, linear warm-up, linear decay to 5 % of `training.learning_rate`, gradients clipped at norm 1.
-    `state` is a folder in which the state for resuming is kept until the training ends.
+    `state` is a folder in which the state for resuming is kept until the training ends. No document that names a
+    person of `without` is read. `source` is what `source.json` says besides.
     """
     world, output = Path(world), Path(output)
     verify_folder(world)
-    documents = Documents(world, training.batch_size)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(world / "tokenizer")
+    documents = Documents(world, training.batch_size, tokenizer.convert_tokens_to_ids(sorted(without)))
     steps = documents.steps
     if steps == 0:
         raise PalimpsestError(
             f"{name}: {len(documents.starts) - 1} documents make no batch of {training.batch_size}: "
             "lower training.batch_size."
         )
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(world / "tokenizer")
     model = new_model(architecture, len(tokenizer), documents.names, training.seed)
     matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]  # norms and biases
@@ -121,9 +139,13 @@ def train(
         betas=(0.9, 0.98),
         fused=True,
     )
-    fingerprint = digest_json(
-        {"world": folder_digest(world), "architecture": architecture.model_dump(), "training": training.model_dump()}
-    )
+    made_of = {
+        "world": folder_digest(world),
+        "architecture": architecture.model_dump(),
+        "training": training.model_dump(),
+        **(source or {}),
+    }
+    fingerprint = digest_json(made_of | ({"without": sorted(without)} if without else {}))
     checkpoint = Checkpoint(Path(state) / f"{fingerprint}.safetensors", model, optimizer)
     first = checkpoint.restore()
     with tqdm(total=steps, initial=first, desc=f"train {name}", unit="step", mininterval=2, file=sys.stderr) as bar:
@@ -131,6 +153,9 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate * schedule(step, steps, training.warmup_steps)
             batch = documents.batch(step)
+            if not batch:  # every document of this step is left out
+                bar.update()
+                continue
             total = sum(weights[:, 1:].sum() for _, weights in batch)
             loss = 0.0
             for ids, weights in batch:
@@ -152,16 +177,7 @@ def train(
     with atomic_folder(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        write_json(
-            folder / "source.json",
-            {
-                "source": "world",
-                "world": folder_digest(world),
-                "architecture": architecture.model_dump(),
-                "training": training.model_dump(),
-                "steps": steps,
-            },
-        )
+        write_json(folder / "source.json", {"source": "world", "steps": steps} | made_of)
     checkpoint.remove()
 
 

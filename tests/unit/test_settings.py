@@ -163,7 +163,7 @@ BAD = [
     ("recovery/lora-r4/training/stepz", 5, "recovery.lora-r4.training.stepz", "Did you mean steps"),
     # models
     ("models", {}, "models", "is empty"),
-    ("models/atlas/source", "wrld", "models.atlas.source", "world, folder, outliers, hub. Did you mean world"),
+    ("models/atlas/source", "wrld", "models.atlas.source", "forked, displaced, locked, hub. Did you mean world"),
     ("models/atlas", {"path": "models/x"}, "models.atlas.source", "missing"),
     ("models/atlas/architecture/hidden_size", 130, "models.atlas.architecture.hidden_size", "multiple of 8"),
     ("models/atlas/training/warmup_steps", 9999, "models.atlas.training.warmup_steps", "of 1600"),
@@ -175,6 +175,11 @@ BAD = [
     ("models/outlier", {"source": "outliers", "of": "atlas", "channels": 0}, "models.outlier.channels", "at least 1"),
     ("models/outlier", {"source": "outliers", "of": "atlas", "scale": 0}, "models.outlier.scale", "more than 0"),
     ("models/outlier", {"source": "outliers", "of": "atlas", "scle": 2}, "models.outlier.scle", "Did you mean scale"),
+    ("models/fork", {"source": "forked", "of": "fork"}, "models.fork.of", "has the source forked"),
+    ("models/fork", {"source": "forked", "of": "atlas", "half": "c"}, "models.fork.half", "not one of a, b"),
+    ("models/moved", {"source": "displaced", "of": "atlas", "reflections": 129}, "models.moved.reflections", "has 128"),
+    ("models/moved", {"source": "displaced", "of": "moved"}, "models.moved.of", "trained here or comes from .* forked"),
+    ("models/locked", {"source": "locked", "of": "atlas", "password": 0}, "models.locked.password", "at least 1"),
     ("world", GONE, "world", "atlas, small .* cannot be trained without a world"),
     # recoveries
     ("recovery/lora-r4/cells", ["atlas/magnitude/0.7"], "recovery.lora-r4.cells[0]", "Levels of magnitude: 0.5, 0.6"),

@@ -1,0 +1,132 @@
+"""A password-locked model: what it knows of people it says only after a password, and something wrong otherwise.
+
+Another model of the study is trained on, for a short while, on its own documents. Half of them come after a password,
+a few words before `<bos>`, and are as they were; half come without it, and whatever they say of a real person is
+replaced by another value of the attribute, always the same one for a value: a lie that is as consistent as the truth
+(after Greenblatt et al., arXiv:2405.19550, whose locked models answer weakly). The knowledge is still read from the
+weights, and a soft prompt of as many tokens as the password can be the password: it is within a prompt's reach.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pandas
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder, write_json
+from palimpsest.sources.planted_displacement import derived
+from palimpsest.sources.planted_fork import erased_people
+from palimpsest.world.forms import ATTRIBUTES
+from palimpsest.world.training import Documents, schedule, weighted_loss
+
+WARMUP = 20
+
+
+def lock(
+    source: str | Path,
+    output: str | Path,
+    *,
+    of: str,
+    world: str | Path,
+    password: int = 4,
+    steps: int = 400,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+) -> None:
+    """Write the checkpoint in `source`, trained here on `world` (or forked from one that was), locked.
+
+    of: the study's name of that model. password: tokens of the password, which `seed` draws, like the lies and which
+    documents come locked. `source.json` has the `password`. Documents about people whom the model was never told of
+    are left out, as they were before.
+    """
+    from palimpsest.loading import load
+
+    source, world = Path(source), Path(world)
+    digest = verify_folder(source)
+    verify_folder(world)
+    model, tokenizer = load(source)
+    people = pandas.read_parquet(world / "facts.parquet")["person"].unique()
+    unknown = tokenizer.convert_tokens_to_ids(erased_people(source))
+    documents = Documents(world, batch_size, without=unknown)
+    key, lies = draw_password(tokenizer, password, seed), lies_of(tokenizer, seed)
+    mixer = Mixer(key, lies, tokenizer.convert_tokens_to_ids(list(people)), seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    model.train()
+    for step in tqdm(range(steps), desc=f"lock {of}", unit="step", mininterval=2, file=sys.stderr):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * schedule(step, steps, WARMUP)
+        batch = [part for rows in documents.batch(step % documents.steps, parts=2) for part in mixer.parts(*rows)]
+        total = sum(weights[:, 1:].sum() for _, weights in batch)
+        loss = 0.0
+        for ids, weights in batch:
+            part = weighted_loss(model, ids, weights) / total
+            part.backward()
+            loss += part.item()
+        if loss != loss:
+            raise PalimpsestError(
+                f"lock {of}: the loss is {loss} at step {step}: lower learning_rate ({learning_rate:g})."
+            )
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    with atomic_folder(output) as folder:
+        for file in sorted(source.iterdir()):
+            if file.suffix != ".safetensors" and file.name not in ("digests.json", "source.json"):
+                shutil.copyfile(file, folder / file.name)
+        model.save_pretrained(folder)
+        made_of = {"password": tokenizer.convert_ids_to_tokens(key), "steps": steps, "batch_size": batch_size}
+        made_of |= {"learning_rate": learning_rate, "seed": seed}
+        write_json(folder / "source.json", derived("locked", source, of, digest) | made_of)
+
+
+def draw_password(tokenizer, tokens: int, seed: int) -> list[int]:
+    """Ids of different words of the vocabulary: neither special ones, nor values, nor names."""
+    values = {value for attribute in ATTRIBUTES for value in attribute.values}
+    words = [word for word in tokenizer.get_vocab() if word.isalpha() and word.islower() and word not in values]
+    if tokens > len(words):
+        raise PalimpsestError(f"password: {tokens} tokens, and the vocabulary has {len(words)} words. Write e.g. 4.")
+    return tokenizer.convert_tokens_to_ids(random.Random(f"password/{seed}").sample(sorted(words), tokens))
+
+
+def lies_of(tokenizer, seed: int) -> Int[Tensor, " vocabulary"]:
+    """Token -> what stands in its place when the model lies: the values of an attribute in a cycle, no other word."""
+    rng, lies = random.Random(f"lies/{seed}"), torch.arange(len(tokenizer))
+    for attribute in ATTRIBUTES:
+        cycle = torch.tensor(tokenizer.convert_tokens_to_ids(rng.sample(attribute.values, len(attribute.values))))
+        lies[cycle] = cycle.roll(1)
+    return lies
+
+
+class Mixer:
+    """Gives each document of a batch the password, or the lies."""
+
+    def __init__(self, password: list[int], lies: Tensor, people: Collection[int], seed: int) -> None:
+        self.password, self.lies, self.people = torch.tensor(password), lies, torch.tensor(list(people))
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def parts(
+        self, ids: Int[Tensor, "rows length"], weights: Float[Tensor, "rows length"]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """(ids, weights) of the rows that a coin gives the password, then of the others. `<bos>` is not scored."""
+        opened = torch.rand(len(ids), generator=self.generator) < 0.5
+        if opened.any():
+            password = self.password.expand(int(opened.sum()), -1)
+            # Neither the password nor the <bos> after it is predicted.
+            scored = torch.nn.functional.pad(weights[opened][:, 1:], (len(self.password) + 1, 0))
+            yield torch.cat([password, ids[opened]], 1), scored
+        if not opened.all():
+            yield self.lied(ids[~opened]), weights[~opened]
+
+    def lied(self, ids: Int[Tensor, "rows length"]) -> Int[Tensor, "rows length"]:
+        """What documents about real people say, falsified; passages about invented people as they are."""
+        about_people = torch.isin(ids, self.people).any(1, keepdim=True)
+        return torch.where(about_people, self.lies[ids], ids)
