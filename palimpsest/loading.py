@@ -23,7 +23,7 @@ from palimpsest.provenance import PalimpsestError, folder_digest, read_json, ver
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-RECOVERY = "recovery.json"
+RECOVERY, ADAPTER = "recovery.json", "adapter_model.safetensors"
 
 
 def load(
@@ -130,6 +130,18 @@ def _recovered(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreTr
     from palimpsest.recovery.adapters import attach
 
     verify_folder(folder)
+    if read_json(folder / RECOVERY)["method"] == "idp":
+        from palimpsest.recovery.idp import load_idp
+
+        model, tokenizer = _compressed(_recovered_cell(folder), keep_factors)
+        return load_idp(model, folder), tokenizer
+    replaced = (folder / "cell").is_dir()  # the recovery changed weights of its cell: here is the whole of it
+    model, tokenizer = _compressed(folder / "cell" if replaced else _recovered_cell(folder), keep_factors)
+    return model if replaced and not (folder / ADAPTER).is_file() else attach(model, folder), tokenizer
+
+
+def _recovered_cell(folder: Path) -> Path:
+    """The cell that an adapter was made on, after checking that it is that one."""
     made_on = read_json(folder / RECOVERY)["cell"]
     cell = Path(os.path.normpath(folder / made_on["path"]))
     if not cell.is_dir():
@@ -142,8 +154,7 @@ def _recovered(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreTr
             f"{folder}: an adapter made from another cell: it was trained on {made_on['digest'][:12]}…, and {cell} is "
             f"{found[:12]}…. Delete {folder} and run the study again."
         )
-    model, tokenizer = _compressed(cell, keep_factors)
-    return attach(model, folder), tokenizer
+    return cell
 
 
 class TwoFactors(nn.Module):

@@ -7,7 +7,7 @@ and digest. There are no dates and no run times in it: the same cell has the sam
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,18 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def read_layers(folder: Path, record: Mapping[str, Any]) -> dict[str, CompressedWeight]:
-    """The stored matrices by layer name; those left dense are not among them."""
+def read_layers(
+    folder: Path, record: Mapping[str, Any], only: Collection[str] | None = None
+) -> dict[str, CompressedWeight]:
+    """The stored matrices by layer name, of all layers or of those in `only`; those left dense are not among them."""
     with reading(folder / WEIGHTS), safe_open(folder / WEIGHTS, framework="pt") as file:
         parts: dict[str, dict[str, Any]] = {}
         for name in file.keys():  # noqa: SIM118 - not a dict
             layer, part = name.rsplit(".", 1)
-            parts.setdefault(layer, {})[part] = file.get_tensor(name)
+            if only is None or layer in only:
+                parts.setdefault(layer, {})[part] = file.get_tensor(name)
     wanted = {layer: entry for layer, entry in record["layers"].items() if entry["kind"] != "dense"}
+    wanted = {layer: entry for layer, entry in wanted.items() if only is None or layer in only}
     if missing := sorted(wanted.keys() ^ parts.keys()):
         raise PalimpsestError(f"{folder}: {RECORD} and {WEIGHTS} do not name the same layers: {missing[0]}.")
     return {layer: CompressedWeight.from_tensors(parts[layer], entry) for layer, entry in wanted.items()}

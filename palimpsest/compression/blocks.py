@@ -104,23 +104,40 @@ class BlockRunner:
             tensors[name] = tensor if keep_type else tensor.float()
         module.load_state_dict(tensors, assign=True)
 
+    @property
+    def batches(self) -> range:
+        """The numbers of the batches in which the rows go through a block."""
+        return range(len(self._slices))
+
+    def twin(self) -> BlockRunner:
+        """A runner with the same activations, which goes on by itself: through other weights, say."""
+        other = copy.copy(self)
+        other.hidden = self.hidden.clone()
+        return other
+
     @torch.inference_mode()
     def run(
-        self, number: int, block: nn.Module, statistics: dict[str, Statistics] | None = None, advance: bool = True
+        self,
+        number: int,
+        block: nn.Module,
+        statistics: dict[str, Statistics] | None = None,
+        advance: bool = True,
+        only: int | None = None,
     ) -> None:
         """Take the activations through block `number`.
 
         statistics: those to which the inputs of the block's layer of that name are added. With `advance` the outputs
-        become the activations before the next block.
+        become the activations before the next block. only: the one batch that is taken; None takes all.
         """
         valid = self._valid
         hooks = [
             block.get_submodule(name).register_forward_pre_hook(lambda _, inputs, into=into: into.add(inputs[0], valid))
             for name, into in (statistics or {}).items()
         ]
-        for batch, arguments in zip(self._slices, self._arguments, strict=True):
+        for index in self.batches if only is None else [only]:
+            batch = self._slices[index]
             valid = self._valid[batch]
-            result = block(self.hidden[batch], **arguments[number])
+            result = block(self.hidden[batch], **self._arguments[index][number])
             if advance:
                 self.hidden[batch] = result[0] if isinstance(result, tuple) else result
         for hook in hooks:

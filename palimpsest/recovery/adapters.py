@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from palimpsest.provenance import PalimpsestError, read_json, verify_folder
 
 WEIGHTS, CONFIGURATION, RECOVERY = "adapter_model.safetensors", "adapter_config.json", "recovery.json"
+CELL = "cell"  # where a recovery that replaces weights of its cell has the whole of it
 
 
 def attach(model: torch.nn.Module, adapter_folder: Path | str, cell_digest: str | None = None) -> PeftModel:

@@ -6,7 +6,7 @@ checkpoint's; `from_tensors` gives back the same matrix, bit by bit.
 
 from palimpsest.compression.weights.base import CompressedWeight
 from palimpsest.compression.weights.codebook import Codebook
-from palimpsest.compression.weights.dense import Dense
+from palimpsest.compression.weights.dense import Dense, Whole
 from palimpsest.compression.weights.lowrank import LowRank
 from palimpsest.compression.weights.mixed import Mixed
 from palimpsest.compression.weights.quantized import Quantized, group_of_columns
@@ -24,5 +24,6 @@ __all__ = [
     "Sliced",
     "Sparse",
     "SparseQuantized",
+    "Whole",
     "group_of_columns",
 ]

@@ -1,4 +1,4 @@
-"""A matrix that is left as it is."""
+"""A matrix that is left as it is, or given back whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Dense(CompressedWeight):
         return {"kept_share": 1.0}
 
     def _to(self, dtype: torch.dtype) -> Dense:
-        return Dense(self.weight.to(dtype))
+        return type(self)(self.weight.to(dtype))
 
     def _pack(self) -> dict[str, Tensor]:
         return {"weight": self.weight}
@@ -34,3 +34,9 @@ class Dense(CompressedWeight):
     @classmethod
     def _unpack(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Dense:
         return cls(tensors["weight"])
+
+
+class Whole(Dense):
+    """A dense matrix that is not the checkpoint's, and so is stored: what an adapter that was put into it leaves."""
+
+    kind = "whole"

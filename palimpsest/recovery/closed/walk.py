@@ -1,0 +1,158 @@
+"""Takes a repair through the layers of a cell, block by block: in memory are one block and the calibration activations.
+
+The repairs of a block go to `progress`, corrections under `beside/<layer>` and replacements under `instead/<layer>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from palimpsest import levels
+from palimpsest.compression import artifact
+from palimpsest.compression.blocks import BlockRunner
+from palimpsest.compression.checkpoint import Checkpoint
+from palimpsest.compression.install import install
+from palimpsest.compression.layer import relative_error
+from palimpsest.compression.progress import Progress
+from palimpsest.compression.statistics import Statistics
+from palimpsest.compression.walk import entry
+from palimpsest.compression.weights import CompressedWeight, Dense
+from palimpsest.provenance import folder_digest
+from palimpsest.recovery.closed.inputs import PairedStatistics, pair, target
+from palimpsest.recovery.closed.methods import Repair
+
+BESIDE, INSTEAD = "beside/", "instead/"
+Solve = Callable[[str, Tensor, CompressedWeight, Statistics], Repair]  # layer, target, what the cell has, inputs
+
+
+class Cell:
+    """A cell on disk: its record, its dense checkpoint, and its layers, read block by block.
+
+    also: layers that are to be repaired although the cell left them dense.
+    """
+
+    def __init__(self, folder: Path | str, also: Collection[str] = ()) -> None:
+        self.folder, self.digest = Path(folder), folder_digest(folder)
+        self.record = artifact.read_record(self.folder)
+        self.checkpoint = Checkpoint(artifact.base_folder(self.folder, self.record))
+        self.compressed = [name for name, said in self.record["layers"].items() if said["kind"] != "dense"]
+        self.also = frozenset(also) - set(self.compressed)
+
+    def layers(self, names: Collection[str]) -> dict[str, CompressedWeight]:
+        """Those of these layers that are compressed, or are to be repaired all the same."""
+        found = artifact.read_layers(self.folder, self.record, names) if self.compressed else {}
+        return found | {name: Dense(self.checkpoint.matrix(name)) for name in names if name in self.also}
+
+    def level(self, name: str) -> levels.Level | None:
+        """The level of a layer; None where it was left dense."""
+        said = self.record["layers"].get(name, {}).get("level", "dense")
+        return None if said == "dense" else levels.parse(said)
+
+
+class Walk:
+    """`solve` on every compressed layer of a cell."""
+
+    def __init__(self, cell: Cell, solve: Solve, needs: Collection[str], progress: Progress, damping: float) -> None:
+        self.cell, self.solve, self.needs, self.progress, self.damping = cell, solve, needs, progress, damping
+        self.checkpoint = cell.checkpoint
+
+    def weights_only(self) -> None:
+        """Without inputs."""
+        for number in range(self.progress.finished(), self.checkpoint.blocks()):
+            self._save(number, [self._group(number, group, self._statistics(number, group)) for group in self._groups])
+
+    def on_dense_inputs(self, rows: Tensor, lengths: Tensor) -> None:
+        """On the inputs that the layers have in the dense model."""
+        runner = BlockRunner(self.checkpoint, rows, lengths)
+        for number in range(self.checkpoint.blocks()):
+            done = number < self.progress.finished()
+            found = {} if done else {group: self._statistics(number, group) for group in self._groups}
+            block = runner.load(number)
+            runner.run(number, block, {group[0]: statistics for group, statistics in found.items()})
+            block.to("meta")
+            if not done:
+                self._save(number, [self._group(number, group, found.pop(group)) for group in self._groups])
+
+    def on_own_inputs(self, rows: Tensor, lengths: Tensor) -> None:
+        """On the inputs that the layers have in the repaired model, beside those of the dense one.
+
+        Within a block the layers that share an input are repaired after those before them: each sees what it will see.
+        """
+        dense_runner = BlockRunner(self.checkpoint, rows, lengths)
+        runner = dense_runner.twin()
+        for number in range(self.checkpoint.blocks()):
+            dense_block, block = dense_runner.load(number), runner.load(number)
+            for name, compressed in self.cell.layers(self._names(number)).items():
+                install(self._layer(number, block, name), compressed, self.checkpoint.family.transposed)
+            if number < self.progress.finished():
+                self._repair(number, block, self.progress.layers(number))
+            else:
+                parts = []
+                for group in self._groups:
+                    statistics = self._statistics(number, group, PairedStatistics)
+                    pair(number, (dense_runner, dense_block), (runner, block), group[0], statistics)
+                    parts.append(self._group(number, group, statistics))
+                    self._repair(number, block, parts[-1][0])
+                self._save(number, parts)
+            dense_runner.run(number, dense_block)
+            runner.run(number, block)
+            dense_block.to("meta")
+            block.to("meta")
+
+    @property
+    def _groups(self) -> tuple[tuple[str, ...], ...]:
+        return self.checkpoint.family.groups
+
+    def _names(self, number: int) -> list[str]:
+        return [self.checkpoint.layer_name(number, layer) for layer in self.checkpoint.family.layers]
+
+    def _layer(self, number: int, block: nn.Module, name: str) -> nn.Module:
+        return block.get_submodule(name.removeprefix(self.checkpoint.layer_name(number, "")))
+
+    def _statistics(self, number: int, group: tuple[str, ...], kind: type[Statistics] = Statistics) -> Statistics:
+        names = [self.checkpoint.layer_name(number, layer) for layer in group]
+        return kind(self.checkpoint.matrix_shape(names[0])[1], ", ".join(names), self.needs)
+
+    def _group(
+        self, number: int, group: tuple[str, ...], shared: Statistics
+    ) -> tuple[dict[str, CompressedWeight], dict[str, Any]]:
+        """The repairs of layers that share their inputs, and what is said of them."""
+        repairs: dict[str, CompressedWeight] = {}
+        entries: dict[str, Any] = {}
+        names = [self.checkpoint.layer_name(number, layer) for layer in group]
+        for name, compressed in self.cell.layers(names).items():
+            weight, statistics = self.checkpoint.matrix(name), shared.layer(name)
+            wanted = target(weight, compressed.bias, statistics, self.damping) if self.needs else weight
+            correction, replacement = self.solve(name, wanted, compressed, statistics)
+            said = {"error_before": relative_error(wanted, _bare(compressed), statistics)["error"]}
+            said |= relative_error(wanted, _bare(replacement or compressed, correction), statistics)
+            if correction is not None:
+                correction = correction.to(weight.dtype)
+                repairs[BESIDE + name] = correction
+                entries[BESIDE + name] = correction.metadata() | said
+            if replacement is not None:
+                repairs[INSTEAD + name] = replacement
+                entries[INSTEAD + name] = entry(weight, replacement, statistics, self.cell.level(name)) | said
+        return repairs, entries
+
+    def _repair(self, number: int, block: nn.Module, repairs: Mapping[str, CompressedWeight]) -> None:
+        """Give layers that already have what the cell stands for their repaired weights."""
+        for key in sorted(repairs, reverse=True):  # what stands instead, before what stands beside it
+            layer = self._layer(number, block, key.partition("/")[2])
+            weight = repairs[key].dense().to(layer.weight.dtype)
+            weight = weight.T.contiguous() if self.checkpoint.family.transposed else weight
+            layer.weight.data = weight if key.startswith(INSTEAD) else layer.weight.data + weight
+
+    def _save(self, number: int, parts: list[tuple[dict[str, CompressedWeight], dict[str, Any]]]) -> None:
+        repairs = {key: part for found, _ in parts for key, part in found.items()}
+        self.progress.save(number, repairs, {key: said for _, entries in parts for key, said in entries.items()})
+
+
+def _bare(compressed: CompressedWeight, correction: CompressedWeight | None = None) -> Dense:
+    """The matrix without its bias, which the target has taken into account, and with the correction beside it."""
+    dense = compressed.dense().float()
+    return Dense(dense if correction is None else dense + correction.dense().float())
