@@ -48,7 +48,14 @@ def recover(
     elif kind == registry.CLOSED_FORM:
         from palimpsest.recovery.closed_form import recover as solve
 
-        solve(cell_folder, output_folder, method=method, options=options, calibration_folder=calibration_folder)
+        solve(
+            cell_folder,
+            output_folder,
+            method=method,
+            options=options,
+            calibration_folder=calibration_folder,
+            state_folder=state_folder,
+        )
     else:
         compose = _composed(method)
         compose(cell_folder, output_folder, options=options, of=of or {})

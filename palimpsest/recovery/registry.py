@@ -5,18 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from palimpsest.compression.ranges import RANGES, Range
+
 TRAINED = "trained"  # on text: the study says on which, for how long
 CLOSED_FORM = "closed form"  # from the inputs of the layers: the study says which calibration
 COMPOSED = "composed"  # of other recoveries of the same cell: the study says of which
+
+COUNT, POSITIVE = RANGES["Count"], RANGES["Positive"]
+INPUTS = Range("dense or compressed", lambda value: value in ("dense", "compressed"))
+VARIANT = Range("exact or diagonal", lambda value: value in ("exact", "diagonal"))
+KEEP = Range("auto, mask, grid, rank or none", lambda value: value in ("auto", "mask", "grid", "rank", "none"))
 
 
 @dataclass(frozen=True)
 class Declaration:
     """What the checks of a study and the reports need to know of a recovery method.
 
-    `options` are its options with their defaults. `kind` says what it is made from; `made_of` are the methods that a
-    composed one takes. `consults_dense` says whether it reads the dense weights: what such a method brings back says
-    nothing on whether the knowledge was still in the compressed weights.
+    `options` are its options with their defaults, `ranges` what is allowed for those that are not free. `kind` says
+    what it is made from; `made_of` are the methods that a composed one takes. `consults_dense` says whether it reads
+    the dense weights: what such a method brings back says nothing on whether the knowledge was still in the compressed
+    weights.
     """
 
     name: str
@@ -26,6 +34,7 @@ class Declaration:
     kind: str = TRAINED
     made_of: tuple[str, ...] = ()
     consults_dense: bool = False
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 _DECLARED = (
@@ -40,6 +49,63 @@ _DECLARED = (
         summary="Trained vectors before the embedded input of the frozen model (Lester et al., arXiv:2104.08691).",
         version="1",
         options={"tokens": 32},
+    ),
+    Declaration(
+        "eora",
+        summary="The compression error's best low-rank part on the layer's inputs (Liu et al., arXiv:2410.21271).",
+        version="1",
+        options={"rank": 4, "inputs": "dense", "damping": 0.01},
+        ranges={"rank": COUNT, "inputs": INPUTS, "damping": POSITIVE},
+        kind=CLOSED_FORM,
+        consults_dense=True,
+    ),
+    Declaration(
+        "qera",
+        summary="The same optimum by the root of the inputs' second moments, or with their diagonal only (Zhang et "
+        "al., arXiv:2410.06040).",
+        version="1",
+        options={"rank": 4, "variant": "exact", "inputs": "dense", "damping": 0.01},
+        ranges={"rank": COUNT, "variant": VARIANT, "inputs": INPUTS, "damping": POSITIVE},
+        kind=CLOSED_FORM,
+        consults_dense=True,
+    ),
+    Declaration(
+        "lqer",
+        summary="The error's low-rank part with input channels weighted by their mean size (Zhang et al., "
+        "arXiv:2402.02446).",
+        version="1",
+        options={"rank": 4, "inputs": "dense", "damping": 0.01},
+        ranges={"rank": COUNT, "inputs": INPUTS, "damping": POSITIVE},
+        kind=CLOSED_FORM,
+        consults_dense=True,
+    ),
+    Declaration(
+        "loftq",
+        summary="Integers and a low-rank part fitted to the dense weights in turn (Li et al., arXiv:2310.08659).",
+        version="1",
+        options={"rank": 4, "iterations": 5},
+        ranges={"rank": COUNT, "iterations": COUNT},
+        kind=CLOSED_FORM,
+        consults_dense=True,
+    ),
+    Declaration(
+        "svd-llm-update",
+        summary="The two factors of a low-rank cell, by least squares one after the other (Wang et al., "
+        "arXiv:2403.07378).",
+        version="1",
+        options={"inputs": "compressed", "damping": 0.01},
+        ranges={"inputs": INPUTS, "damping": POSITIVE},
+        kind=CLOSED_FORM,
+        consults_dense=True,
+    ),
+    Declaration(
+        "merge",
+        summary="An adapter put into the weights, in the form that compression gave them: mask, grid or rank.",
+        version="1",
+        options={"keep": "auto"},
+        ranges={"keep": KEEP},
+        kind=COMPOSED,
+        made_of=("lora", "qlora", "dora", "distill", "eora", "qera", "lqer", "loftq"),
     ),
 )
 
