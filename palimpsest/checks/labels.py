@@ -108,7 +108,7 @@ def option_problems(
             fix = nested((*path, near), value if _same_kind(known[near], value) else known[near]) if near else None
             advice = did_you_mean(near) or " Leave it out."
             yield Problem((*path, name), f"{method} has no option {show(name)}; {takes}.{advice}", fix)
-        elif not _same_kind(known[name], value):
+        elif not _same_kind(known[name], value) and not (allowed and type(value) in allowed.kinds):
             text = f"{show(value)} is not of the kind of {name}'s default, {show(known[name])}."
             yield Problem((*path, name), text, nested((*path, name), _good(known[name], allowed, value)))
         elif allowed and not allowed.contains(value):

@@ -31,12 +31,14 @@ Levels = list
 class Range:
     """`text` completes "it is …"; `contains` says whether a value of the right type lies in it.
 
-    `example` is what messages paste where an option's default, an empty list, would say nothing.
+    `example` is what messages paste where an option's default, an empty list, would say nothing; `kinds` are the types
+    that are right besides the default's.
     """
 
     text: str
     contains: Callable[[Any], bool]
     example: Any = None
+    kinds: tuple[type, ...] = ()
 
 
 def _is_level(text: Any) -> bool:

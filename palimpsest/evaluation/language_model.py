@@ -23,8 +23,10 @@ from palimpsest.evaluation.forward import Forward
 from palimpsest.evaluation.plan import Row
 from palimpsest.evaluation.tokens import Encoder, Pair, Tokens
 from palimpsest.provenance import PalimpsestError
+from palimpsest.recovery.dynamic_prompts import Choice
 
 DIGITS = 6  # of a log-likelihood: what float32 can tell
+MARGIN_DIGITS = 8  # of a mean attention, which is about one over the tokens of all prompts
 Score = tuple[float, bool]  # log-likelihood of a continuation, whether greedy decoding would say it
 
 
@@ -41,7 +43,10 @@ class LanguageModel(TemplateLM):
         dense: the dense model, from which the divergence of this one is wanted on the texts that are read.
 
     What is found of a request besides its answer is written to it: `scored_tokens`, and `measures`, which has
-    `truncated` (1) if its beginning was cut off, and `kl_to_dense` (nats a token) if `dense` is given.
+    `truncated` (1) if its beginning was cut off, `kl_to_dense` (nats a token) if `dense` is given, and of a model that
+    chooses among soft prompts the `choice` (a prompt's name) and its `margin`. The choice is made on the context, which
+    the options of a question share and decoding does not change; of a text, on the tokens of each window by itself, and
+    what is written down is that of the first.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class LanguageModel(TemplateLM):
                 )
             request.scored_tokens = len(continuation)
             self._measure(request, is_truncated=len(context) + len(continuation) > self.max_length + 1)
+        self._choose(requests, [context[-self.max_length :] for context, _ in pairs])
         # The options of a question are asked, cached and answered together.
         questions: dict[Hashable, list[int]] = defaultdict(list)
         for number, request in enumerate(requests):
@@ -132,11 +138,14 @@ class LanguageModel(TemplateLM):
             windows = get_rolling_token_windows(list(tokens), self.prefix_token_id, self.max_length, 1)
             units.append(tuple((tuple(a), tuple(b)) for a, b in map(make_disjoint_window, windows)))
         tasks = [request.task_name for request in requests]
+        for request in requests:
+            request.measures = {}
+        self._choose(requests, [self._inputs(*windows[0]) for windows in units])
         if self.dense is not None:
             kind = f"KL to {self.dense.digest}"
             found = self._answer(kind, tasks, units, self._diverge) if self.dense.load else [0.0] * len(units)
             for request, divergence in zip(requests, found, strict=True):
-                request.measures = {"kl_to_dense": divergence}
+                request.measures["kl_to_dense"] = divergence
         return self._answer("loglikelihood_rolling", tasks, units, self._score_windows)
 
     def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
@@ -159,6 +168,7 @@ class LanguageModel(TemplateLM):
                 )
             self._measure(request, is_truncated=len(tokens) > room)
             units.append((tokens[-room:], most, (until,) if isinstance(until, str) else tuple(until)))
+        self._choose(requests, [tokens for tokens, *_ in units])
         return self._answer("generate_until", [request.task_name for request in requests], units, self._generate)
 
     def _loglikelihood_tokens(self, requests, **_) -> list[Score]:
@@ -167,6 +177,28 @@ class LanguageModel(TemplateLM):
     def _measure(self, request, is_truncated: bool) -> None:
         request.measures = {"truncated": 1} if is_truncated else {}
         self.truncated += is_truncated
+
+    def _choose(self, requests, texts: Sequence[Tokens]) -> None:
+        """Write down which soft prompt is chosen for each request, where there is a choice."""
+        if not self.forward.chooses:
+            return
+        tasks = [request.task_name for request in requests]
+        found = self._answer("choice", tasks, texts, self._choices)
+        for request, text, (prompt, margin) in zip(requests, texts, found, strict=True):
+            self.forward.chosen[text] = Choice(prompt, margin)
+            request.measures["choice"] = self.forward.chooser.names[prompt]
+            request.measures |= {} if margin is None else {"margin": margin}
+
+    def _choices(self, texts: list[Tokens]) -> list[tuple[int, float | None]]:
+        choices = self.forward.choices(texts)
+        margins = [
+            choice.margin if choice.margin is None else round(choice.margin, MARGIN_DIGITS) for choice in choices
+        ]
+        return [(choice.prompt, margin) for choice, margin in zip(choices, margins, strict=True)]
+
+    def _inputs(self, context: Tokens, continuation: Tokens) -> Tokens:
+        """What a pass over a pair reads: all but the last token, as many as fit."""
+        return (context + continuation)[-(self.max_length + 1) : -1]
 
     # -- answers, from the cache or computed
 
@@ -194,7 +226,8 @@ class LanguageModel(TemplateLM):
         return [[next(scores) for _ in options] for _, options in questions]
 
     def _score_windows(self, texts: list[tuple[Pair, ...]]) -> list[float]:
-        scores = iter(self._score([window for windows in texts for window in windows]))
+        every = [window for windows in texts for window in windows]
+        scores = iter(self._score(every, seen=[self._inputs(*window) for window in every]))
         return [round(sum(next(scores)[0] for _ in windows), DIGITS) for windows in texts]
 
     def _diverge(self, texts: list[tuple[Pair, ...]]) -> list[float]:
@@ -205,22 +238,28 @@ class LanguageModel(TemplateLM):
         """Loaded when it is needed first."""
         return Forward(self.dense.load(), self.forward.rows_at_most or "auto")
 
-    def _score(self, pairs: Sequence[Pair]) -> list[Score]:
-        """Scores of continuations; pairs with the same input tokens share a row, as one-token options do."""
-        first: dict[Tokens, int] = {}
-        asked: dict[Tokens, list[int]] = defaultdict(list)
-        for number, (context, continuation) in enumerate(pairs):
-            tokens = (context + continuation)[-(self.max_length + 1) : -1]
-            start = len(tokens) - len(continuation)
-            first[tokens] = min(start, first.get(tokens, start))
-            asked[tokens].append(number)
+    def _score(self, pairs: Sequence[Pair], seen: Sequence[Tokens] | None = None) -> list[Score]:
+        """Scores of continuations; pairs with the same input tokens share a row, as one-token options do.
+
+        `seen` is what a soft prompt is chosen by, where there is a choice; the contexts if it is not given.
+        """
+        seen = [context[-self.max_length :] for context, _ in pairs] if seen is None else seen
+        first: dict[tuple[Tokens, int], int] = {}
+        asked: dict[tuple[Tokens, int], list[int]] = defaultdict(list)
+        for number, (pair, choice) in enumerate(zip(pairs, self.forward.choices(seen), strict=True)):
+            tokens = self._inputs(*pair)
+            start = len(tokens) - len(pair[1])
+            key = tokens, choice.prompt
+            first[key] = min(start, first.get(key, start))
+            asked[key].append(number)
         totals, greedy = [0.0] * len(pairs), [True] * len(pairs)
-        for nodes, logits in self.forward.logits([Row(tokens, start) for tokens, start in first.items()]):
+        rows = [Row(tokens, start, prompt) for (tokens, prompt), start in first.items()]
+        for nodes, logits in self.forward.logits(rows):
             places, targets, numbers, end = [], [], [], 0
             for node in nodes:
                 end += node.end - node.first
                 for row in node.rows():
-                    for number in asked[row.tokens]:
+                    for number in asked[row.tokens, row.prompt]:
                         continuation = pairs[number][1]
                         start = len(row.tokens) - len(continuation)
                         some = range(max(start, node.first), node.end)

@@ -16,14 +16,17 @@ MIN_SHARED = 4  # sharing fewer tokens, or saving a smaller share of them, costs
 MIN_SAVED = 1 / 6
 MOST_WASTED = 48  # tokens of padding in a batch, beyond which another pass costs less
 NO_LIMIT = 2**62
+ALL = -1  # of a model's soft prompts: the only one, or the mean of what all of them predict
 
 
 @dataclass(frozen=True, order=True)
 class Row:
-    """Input tokens, and the first position whose prediction is wanted (every later one is too)."""
+    """Input tokens, the first position whose prediction is wanted (every later one is too), and the number of the soft
+    prompt that stands before them, for models that have several."""
 
     tokens: tuple[int, ...]
     first: int
+    prompt: int = ALL
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,10 @@ def alone(rows: Iterable[Row]) -> list[tuple[int, Node]]:
 
 
 def tree(rows: Iterable[Row]) -> list[Node]:
-    """The tree of distinct rows, with those of their common prefixes that save a good part of the tokens."""
+    """The tree of distinct rows, with those of their common prefixes that save a good part of the tokens.
+
+    All rows have the same soft prompt before them.
+    """
     ordered = sorted(rows)
     if not ordered:
         return []
@@ -111,22 +117,23 @@ def _common(one: Row, two: Row) -> int:
 
 
 def cut(
-    nodes: Sequence[tuple[int, Node]], *, tokens: int, keys: int = NO_LIMIT, rows: int | None = None
+    nodes: Sequence[tuple[int, Node]], *, tokens: int, keys: int = NO_LIMIT, before: int = 0, rows: int | None = None
 ) -> Iterator[list[tuple[int, Node]]]:
     """Cut (its prefix's number, node) into batches, longest first.
 
-    A batch has at most so many `rows`, `tokens` to compute and `keys` to keep or look at (padding counts), or one row.
+    A batch has at most so many `rows`, `tokens` to compute and `keys` to keep or look at (padding counts, and `before`
+    positions that stand before every row), or one row.
     """
     batch: list[tuple[int, Node]] = []
     longest = deepest = wasted = 0
     for number, node in sorted(nodes, key=lambda each: (each[1].start - each[1].end, each[1].row)):
         size, length = len(batch) + 1, node.end - node.start
-        longest, deepest = max(longest, length), max(deepest, node.end)
+        longest, deepest = max(longest, length), max(deepest, before + node.end)
         wasted += longest - length
         full = size * longest > tokens or size * deepest > keys or len(batch) == rows
         if batch and (full or (wasted > MOST_WASTED and tokens < NO_LIMIT)):
             yield batch
-            batch, longest, deepest, wasted = [], length, node.end, 0
+            batch, longest, deepest, wasted = [], length, before + node.end, 0
         batch.append((number, node))
     if batch:
         yield batch

@@ -37,6 +37,32 @@ class Declaration:
     ranges: dict[str, Range] = field(default_factory=dict)
 
 
+def _layer(value: Any) -> bool:
+    return value == "mean" or (type(value) is int and value >= 1)
+
+
+def _heads(value: Any) -> bool:
+    return value == "all" or (isinstance(value, list) and bool(value) and all(type(head) is int for head in value))
+
+
+def _one_of(*values: str) -> tuple[str, Range]:
+    """The first is the default."""
+    return values[0], Range(f"one of {', '.join(values)}", lambda value: value in values)
+
+
+_DYNAMIC = {  # option -> (default, what is allowed); each is a choice that the paper leaves open
+    "layer": (1, Range('a layer, 1 for the first, or "mean" over all', _layer, kinds=(str,))),
+    "heads": ("all", Range('"all" or a list of heads, 1 for the first', _heads, kinds=(list,))),
+    "softmax": _one_of("prompts", "prompts and input"),
+    "divide_by_length": (True, None),
+    "positions": _one_of("shared", "own"),
+    "block_mask": (True, None),
+    "choose": _one_of("maximum attention", "minimum attention", "random", "always", "mean of all"),
+    "prompt": (None, None),
+    "shuffle": (False, None),
+    "seed": (0, RANGES["NotNegative"]),
+}
+
 _DECLARED = (
     Declaration(
         "lora",
@@ -106,6 +132,16 @@ _DECLARED = (
         ranges={"keep": KEEP},
         kind=COMPOSED,
         made_of=("lora", "qlora", "dora", "distill", "eora", "qera", "lqer", "loftq"),
+    ),
+    Declaration(
+        "idp",
+        summary="Of several soft prompts the one that an input attends to most, chosen anew for each input (Hoang et "
+        "al., arXiv:2310.00867).",
+        version="1",
+        options={name: default for name, (default, _) in _DYNAMIC.items()},
+        kind=COMPOSED,
+        made_of=("prompt", "p-tuning"),
+        ranges={name: allowed for name, (_, allowed) in _DYNAMIC.items() if allowed},
     ),
 )
 
