@@ -7,6 +7,7 @@ rule measure:
         adapters=[ADAPTER_DONE.format(**variant.wildcards) for variant in grid.variants() if variant.recovery != NONE],
     output:
         measurements=f"{RESULTS}/measurements.parquet",
+        rounds=f"{RESULTS}/latency.parquet",
         times=times("measure"),
     log:
         log_of("measure"),
@@ -20,4 +21,4 @@ rule measure:
         settings=study.measurement,
     shell:
         "python scripts/measure.py --study {params.study:q} --results {params.results:q} "
-        "--output {output.measurements:q} --times {output.times:q} 2> {log:q}"
+        "--output {output.measurements:q} --rounds {output.rounds:q} --times {output.times:q} 2> {log:q}"

@@ -17,6 +17,7 @@ rule analyse:
         answers=[ANSWERS.format(**variant.wildcards) for variant in VARIANTS],
         measurements=f"{RESULTS}/measurements.parquet",
         probes=PROBES,
+        similarity=SIMILARITY,
         judgements=JUDGEMENTS,
         agreement=AGREEMENT,
         tasks=ALL_TASKS,

@@ -14,6 +14,7 @@ def parser() -> argparse.ArgumentParser:
     )
     job.add_study(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the table")
+    parser.add_argument("--rounds", required=True, metavar="PARQUET", help="the times of every round")
     return parser
 
 
@@ -23,7 +24,8 @@ def main(args: argparse.Namespace) -> None:
     from palimpsest.measurement.study import measure
 
     study = settings.read(args.study)
-    measure(Path(args.results), Grid(study), Path(args.output), **study.measurement.model_dump())
+    asked = study.measurement.model_dump()
+    measure(Path(args.results), Grid(study), Path(args.output), Path(args.rounds), **asked)
 
 
 if __name__ == "__main__":

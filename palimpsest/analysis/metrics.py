@@ -46,6 +46,8 @@ Of calibrations (calibration.py):
     calibration_tokens                   no task; the subset is the name of the calibration
 Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):
     acc, control_acc, selectivity        probing/probes.py
+Of recoveries and their cells (scoring "similarity", with their layer; the subset is a head, or "all"):
+    attention_cosine_to_dense, …         similarity/study.py
 Of tasks on pairs of statements (scoring and label "baseline", no model; the method is the baseline):
     acc                                  baselines.py
 """

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from palimpsest.grid import Grid
 
 
-def analyse(
-    results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path | str, probes: Sequence[str] = ()
-) -> None:
+def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path | str, more: Sequence[str] = ()) -> None:
     """Write answers.parquet, metrics.parquet, claims.json, and facts.parquet where there is a world.
 
-    Reads every variant's answers.parquet, the task folders, probes.parquet where the study has probes (their rows are
-    metrics too), the records of the calibrations, the world's facts.parquet and measurements.parquet (for bits per
+    Reads every variant's answers.parquet, the task folders, the tables named in `more` (probes, similarity: their rows
+    are metrics too), the records of the calibrations, the world's facts.parquet and measurements.parquet (for bits per
     parameter and byte), the last two if they are there.
     """
     variants = grid.variants()
@@ -46,9 +44,9 @@ def analyse(
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
     )
-    if probes:
-        probed = pandas.read_parquet(results / "probes.parquet").astype({"layer": str})
-        table = pandas.concat([table, probed[COLUMNS]], ignore_index=True)
+    for name in more:
+        rows = pandas.read_parquet(results / f"{name}.parquet").astype({"layer": str})
+        table = pandas.concat([table, rows[COLUMNS]], ignore_index=True)
     verdicts = claims_.judge(claims_.read_claims(claims_file), table, answers)
     write_table(results / "answers.parquet", answers)
     write_table(results / "metrics.parquet", table)

@@ -1,4 +1,4 @@
-"""A task as text: each question with its right answer, as a model would read it (a calibration may draw from it)."""
+"""A task as text, as a model would read it: each question alone, or with its right answer (for a calibration)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,29 @@ def documents(folder: str | Path) -> list[str]:
     return [_document(wanted, row) for row in rows]
 
 
+def prompts(folder: str | Path) -> list[str]:
+    """What a model reads before it answers each row of the task in `folder`; the whole text where that is scored."""
+    wanted, rows = read_task(folder)
+    whole = wanted["output_type"] == "loglikelihood_rolling"
+    return [_document(wanted, row) if whole else str(_question(wanted, row)) for row in rows]
+
+
 def _document(wanted: dict[str, Any], row: dict[str, Any]) -> str:
     answer = _said(wanted, "doc_to_target", row)
     if wanted["output_type"] == "multiple_choice":
         answer = _option(_said(wanted, "doc_to_choice", row), answer)
     if wanted["output_type"] == "loglikelihood_rolling":
         return str(answer)
-    question = _said(wanted, "doc_to_text", row)
-    if isinstance(question, int):  # the number of the option that is the context (WinoGrande)
-        question = _said(wanted, "doc_to_choice", row)[question]
+    question = _question(wanted, row)
     # A target that is scored as it stands brings its own delimiter.
     delimiter = "" if wanted["output_type"] == "loglikelihood" else wanted.get("target_delimiter", " ")
     return f"{question}{delimiter}{answer}" if question else str(answer)
+
+
+def _question(wanted: dict[str, Any], row: dict[str, Any]) -> Any:
+    question = _said(wanted, "doc_to_text", row)
+    # A number is that of the option that is the context (WinoGrande).
+    return _said(wanted, "doc_to_choice", row)[question] if isinstance(question, int) else question
 
 
 def _said(wanted: dict[str, Any], key: str, row: dict[str, Any]) -> Any:

@@ -9,29 +9,24 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
 from palimpsest.evaluation.forward import Forward
 
 
-@torch.inference_mode()
-def latency(model, tokens: torch.Tensor, new_tokens: int) -> tuple[float, float]:
-    """Milliseconds of the prefill of `tokens` (1, length), and of one generated token (mean of `new_tokens`).
+def latency(forward: Forward, tokens: Sequence[int], new_tokens: int) -> tuple[float, float]:
+    """Milliseconds of the prefill of `tokens`, and of one generated token (mean of `new_tokens`).
 
-    The loop is the same for every variant, whatever wraps the model; the vocabulary is projected at the last token.
+    What is timed is the greedy decoding of the evaluation's own engine, the same loop for every variant: a prompt costs
+    what it costs there, and the vocabulary is projected at the last token. The prefill ends with the first new token.
     """
-    forward = Forward(model)
-    last = (torch.tensor([0]), torch.tensor([tokens.shape[1] - 1]))
-    only = (torch.tensor([0]), torch.tensor([0]))
+    stamps: list[float] = []
+
+    def look(_: list[int]) -> bool:
+        stamps.append(time.perf_counter())
+        return False
+
     started = time.perf_counter()
-    logits, cache = forward.call(forward.model, tokens, last, use_cache=True)
-    token = logits.argmax(-1)[:, None]
-    prefilled = time.perf_counter()
-    for _ in range(new_tokens):
-        logits, cache = forward.call(forward.inside, token, only, past_key_values=cache, use_cache=True)
-        token = logits.argmax(-1)[:, None]
-    ended = time.perf_counter()
-    return 1e3 * (prefilled - started), 1e3 * (ended - prefilled) / max(1, new_tokens)
+    forward.greedy([tuple(tokens)], look, new_tokens + 1)
+    return 1e3 * (stamps[0] - started), 1e3 * (stamps[-1] - stamps[0]) / max(1, new_tokens)
 
 
 def interleaved(measures: Sequence[Callable[[], tuple[float, float]]], repeats: int) -> list[list[tuple[float, float]]]:
