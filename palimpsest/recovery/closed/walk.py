@@ -42,6 +42,16 @@ class Cell:
         self.compressed = [name for name, said in self.record["layers"].items() if said["kind"] != "dense"]
         self.also = frozenset(also) - set(self.compressed)
 
+    @property
+    def names(self) -> list[str]:
+        """All matrices of all blocks."""
+        checkpoint = self.checkpoint
+        return [
+            checkpoint.layer_name(number, layer)
+            for number in range(checkpoint.blocks())
+            for layer in checkpoint.family.layers
+        ]
+
     def layers(self, names: Collection[str]) -> dict[str, CompressedWeight]:
         """Those of these layers that are compressed, or are to be repaired all the same."""
         found = artifact.read_layers(self.folder, self.record, names) if self.compressed else {}
@@ -56,7 +66,9 @@ class Cell:
 class Walk:
     """`solve` on every compressed layer of a cell."""
 
-    def __init__(self, cell: Cell, solve: Solve, needs: Collection[str], progress: Progress, damping: float) -> None:
+    def __init__(
+        self, cell: Cell, solve: Solve, needs: Collection[str], progress: Progress, damping: float = 0.0
+    ) -> None:
         self.cell, self.solve, self.needs, self.progress, self.damping = cell, solve, needs, progress, damping
         self.checkpoint = cell.checkpoint
 
@@ -128,6 +140,8 @@ class Walk:
             weight, statistics = self.checkpoint.matrix(name), shared.layer(name)
             wanted = target(weight, compressed.bias, statistics, self.damping) if self.needs else weight
             correction, replacement = self.solve(name, wanted, compressed, statistics)
+            if correction is None and replacement is None:
+                continue
             said = {"error_before": relative_error(wanted, _bare(compressed), statistics)["error"]}
             said |= relative_error(wanted, _bare(replacement or compressed, correction), statistics)
             if correction is not None:

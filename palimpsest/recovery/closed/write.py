@@ -13,7 +13,7 @@ from torch import Tensor
 from palimpsest.compression import artifact
 from palimpsest.compression.cell import achieved, sizes
 from palimpsest.compression.progress import Progress
-from palimpsest.provenance import atomic_folder, write_json
+from palimpsest.provenance import atomic_folder, folder_digest, write_json
 from palimpsest.recovery.adapters import CELL, RECOVERY, WEIGHTS, write_adapter
 from palimpsest.recovery.closed.walk import BESIDE, INSTEAD, Cell
 
@@ -33,14 +33,22 @@ def write(output: Path, cell: Cell, done: Progress, record: Mapping[str, Any]) -
             layer: {key: said[key] for key in ("error_before", "error", "error_on", "merging_error") if key in said}
             for layer, said in (instead | beside).items()
         }
-        recovery = dict(record) | {
-            "cell": {"path": Path(os.path.relpath(cell.folder, output)).as_posix(), "digest": cell.digest},
-            "parameters_extra": extra,
-            "bytes": (folder / WEIGHTS).stat().st_size if beside else 0,
-            "layers": errors,
-        }
+        recovery = (
+            {"cell": entry_of(cell.folder, output)}
+            | dict(record)
+            | {
+                "parameters_extra": extra,
+                "bytes": (folder / WEIGHTS).stat().st_size if beside else 0,
+                "layers": errors,
+            }
+        )
         write_json(folder / RECOVERY, recovery)
     return recovery
+
+
+def entry_of(folder: Path, output: Path) -> dict[str, str]:
+    """How a recovery in `output` refers to its cell, or to a recovery that it is made of."""
+    return {"path": Path(os.path.relpath(folder, output)).as_posix(), "digest": folder_digest(folder)}
 
 
 def _write_corrections(folder: Path, cell: Cell, done: Progress, entries: Mapping[str, Mapping[str, Any]]) -> int:
@@ -77,8 +85,8 @@ def _write_cell(
     with artifact.writing(folder) as writer:
         for number in range(done.finished()):
             names = [checkpoint.layer_name(number, layer) for layer in checkpoint.family.layers]
-            kept = [name for name in names if name not in entries and name in cell.record["layers"]]
-            said |= {name: cell.record["layers"][name] for name in kept}
+            kept = [name for name in names if name not in entries]
+            said |= {name: cell.record["layers"][name] for name in kept if name in cell.record["layers"]}
             said |= {name: entries[name] for name in names if name in entries}
             for name, compressed in cell.layers(kept).items():
                 for part, tensor in sorted(compressed.tensors().items()):
