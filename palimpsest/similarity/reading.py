@@ -8,7 +8,7 @@ to look at, is left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from palimpsest.compression.families import FAMILIES
 from palimpsest.evaluation.forward import Forward
-from palimpsest.evaluation.plan import Row
 from palimpsest.provenance import PalimpsestError
 
 
@@ -46,36 +45,42 @@ class Reader:
         self.forward = Forward(model, batch_size=1)
         self.context = getattr(bare.config, "max_position_embeddings", None) or 2048
         self.bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-        blocks = bare.get_submodule(family.blocks)
-        self._attention: list[Tensor | None] = [None] * len(blocks)
-        self._activations: list[Tensor | None] = [None] * len(blocks)
-        for number, block in enumerate(blocks):
-            block.get_submodule(family.layers[0].rpartition(".")[0]).register_forward_hook(self._see_attention(number))
-            block.register_forward_hook(self._see_activations(number))
+        self._length = 2
+        self._attention: list[list[Tensor]] = []
+        self._activations: list[list[Tensor]] = []
+        for block in bare.get_submodule(family.blocks):
+            attention = block.get_submodule(family.layers[0].rpartition(".")[0])
+            self._attention.append(self._watch(attention, self._weights))
+            self._activations.append(self._watch(block, self._states))
 
-    def _see_attention(self, number: int):
-        def see(module, inputs, output) -> None:
-            self._attention[number] = output[1]
+    def _watch(self, module: torch.nn.Module, part: Callable) -> list[Tensor]:
+        """A list that grows with that part of each output of the module."""
+        seen: list[Tensor] = []
+        module.register_forward_hook(lambda module, inputs, output: seen.append(part(output)))
+        return seen
 
-        return see
+    def _weights(self, output: tuple) -> Tensor:
+        # (rows, heads, queries, keys): the text is at the end of queries and keys.
+        return output[1][0, :, 1 - self._length :, -self._length :].float()
 
-    def _see_activations(self, number: int):
-        def see(module, inputs, output) -> None:
-            self._activations[number] = output[0] if isinstance(output, tuple) else output
-
-        return see
+    def _states(self, output: Tensor | tuple) -> Tensor:
+        return (output[0] if isinstance(output, tuple) else output)[0, 1 - self._length :].float()
 
     def read(self, tokens: Sequence[int]) -> Reading:
-        """Read one text. A pass that chooses a prompt may come first: what counts is the last one."""
-        length = len(tokens)
+        """Read one text, after the prompt that the model chooses for it; after each, and the mean, if it takes all."""
+        self._length = length = len(tokens)
         if length + self.forward.virtual_tokens > self.context:
             raise PalimpsestError(
                 f"similarity: a prompt of {self.forward.virtual_tokens} tokens leaves no room for texts of {length} in "
                 f"a context of {self.context}. Leave `similarity` out, or make the prompt shorter."
             )
-        for _ in self.forward.logits([Row(tuple(tokens), length - 1)], share=False):
-            pass
-        # (rows, heads, queries, keys) and (rows, positions, width): the text is at the end of both.
-        weights = torch.stack([weights[0, :, 1 - length :, -length:] for weights in self._attention]).float()
-        states = torch.stack([states[0, 1 - length :] for states in self._activations]).float()
-        return Reading((weights / weights.sum(-1, keepdim=True)).cpu(), states.cpu())
+        self.forward.prefill(tuple(tokens))
+        # Passes that chose a prompt came before those that count.
+        passes = 1 if self.forward.chooses else max(1, len(self.forward.prompts))
+        weights, states = (
+            torch.stack([torch.stack(layer[-passes:]) for layer in seen], 1)
+            for seen in (self._attention, self._activations)
+        )
+        for seen in (*self._attention, *self._activations):
+            seen.clear()
+        return Reading((weights / weights.sum(-1, keepdim=True)).mean(0).cpu(), states.mean(0).cpu())
