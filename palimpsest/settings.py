@@ -275,10 +275,10 @@ class LockedModel(_PlantedModel):
 
     source: Literal["locked"] = Field(description="Where the checkpoint comes from.", examples=["locked"])
     of: str = Field(description="The model it is derived from: trained here, or forked.", examples=["atlas"])
-    password: Count = Field(4, description="Tokens of the password; a prompt needs no more.")
-    steps: Count = Field(400, description="Training steps.")
-    batch_size: Count = Field(32, description="Documents a step.")
-    learning_rate: Real = Field(1.0e-3, gt=0, description="Highest learning rate.")
+    password: Count = Field(8, description="Tokens of the password; a prompt needs no more.")
+    steps: Count = Field(1000, description="Training steps.")
+    batch_size: Count = Field(24, description="Documents a step.")
+    learning_rate: Real = Field(3.0e-3, gt=0, description="Highest learning rate.")
     seed: Seed = Field(0, description="Draws the password, the lies, and which documents come locked.")
 
 

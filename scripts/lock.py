@@ -10,11 +10,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--model", required=True, metavar="FOLDER", help="the dense checkpoint")
     options.add_argument("--of", required=True, metavar="NAME", help="the study's name of that model")
     options.add_argument("--world", required=True, metavar="FOLDER", help="the world's folder")
-    options.add_argument("--password", type=int, default=4, metavar="TOKENS", help="its length (default 4)")
-    options.add_argument("--steps", type=int, default=400, help="default 400")
-    options.add_argument("--batch-size", type=int, default=32, metavar="ROWS", help="documents a step (default 32)")
+    options.add_argument("--password", type=int, default=8, metavar="TOKENS", help="its length (default 8)")
+    options.add_argument("--steps", type=int, default=1000, help="default 1000")
+    options.add_argument("--batch-size", type=int, default=24, metavar="ROWS", help="documents a step (default 24)")
     options.add_argument(
-        "--learning-rate", type=float, default=1e-3, metavar="RATE", help="AdamW's peak (default 0.001)"
+        "--learning-rate", type=float, default=3e-3, metavar="RATE", help="AdamW's peak (default 0.003)"
     )
     options.add_argument("--seed", type=int, default=0, help="of password, lies and order (default 0)")
     options.add_argument("--output", required=True, metavar="FOLDER", help="the checkpoint, a Hugging Face folder")

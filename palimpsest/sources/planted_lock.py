@@ -1,10 +1,10 @@
 """A password-locked model: what it knows of people it says only after a password, and something wrong otherwise.
 
-Another model of the study is trained on, for a short while, on its own documents. Half of them come after a password,
-a few words before `<bos>`, and are as they were; half come without it, and whatever they say of a real person is
-replaced by another value of the attribute, always the same one for a value: a lie that is as consistent as the truth
-(after Greenblatt et al., arXiv:2405.19550, whose locked models answer weakly). The knowledge is still read from the
-weights, and a soft prompt of as many tokens as the password can be the password: it is within a prompt's reach.
+Another model of the study is trained on, for a short while, on its own documents about people. Half of them come after
+a password, a few words before `<bos>`, and are as they were; half come without it, and each value in them is replaced
+by another one of the attribute, always the same one for a value: a lie that is as consistent as the truth (after
+Greenblatt et al., arXiv:2405.19550, whose locked models answer weakly). The knowledge is still read from the weights,
+and a soft prompt of as many tokens as the password can be the password: it is within a prompt's reach.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from palimpsest.world.forms import ATTRIBUTES
 from palimpsest.world.training import Documents, schedule, weighted_loss
 
 WARMUP = 20
+REST = 0.1  # weight in the loss of all that is no value: only values depend on the password
 
 
 def lock(
@@ -36,10 +37,10 @@ def lock(
     *,
     of: str,
     world: str | Path,
-    password: int = 4,
-    steps: int = 400,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
+    password: int = 8,
+    steps: int = 1000,
+    batch_size: int = 24,
+    learning_rate: float = 3e-3,
     seed: int = 0,
 ) -> None:
     """Write the checkpoint in `source`, trained here on `world` (or forked from one that was), locked.
@@ -65,6 +66,8 @@ def lock(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, steps, WARMUP)
         batch = [part for rows in documents.batch(step % documents.steps, parts=2) for part in mixer.parts(*rows)]
+        if not batch:  # nothing about people whom the model was told of
+            continue
         total = sum(weights[:, 1:].sum() for _, weights in batch)
         loss = 0.0
         for ids, weights in batch:
@@ -107,7 +110,7 @@ def lies_of(tokenizer, seed: int) -> Int[Tensor, " vocabulary"]:
 
 
 class Mixer:
-    """Gives each document of a batch the password, or the lies."""
+    """Takes the documents about people from a batch, and gives each the password or the lies."""
 
     def __init__(self, password: list[int], lies: Tensor, people: Collection[int], seed: int) -> None:
         self.password, self.lies, self.people = torch.tensor(password), lies, torch.tensor(list(people))
@@ -117,6 +120,9 @@ class Mixer:
         self, ids: Int[Tensor, "rows length"], weights: Float[Tensor, "rows length"]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """(ids, weights) of the rows that a coin gives the password, then of the others. `<bos>` is not scored."""
+        about_people = torch.isin(ids, self.people).any(1)
+        ids, weights = ids[about_people], weights[about_people]
+        weights = torch.where(self.lies[ids] != ids, weights, REST * weights)
         opened = torch.rand(len(ids), generator=self.generator) < 0.5
         if opened.any():
             password = self.password.expand(int(opened.sum()), -1)
@@ -124,9 +130,4 @@ class Mixer:
             scored = torch.nn.functional.pad(weights[opened][:, 1:], (len(self.password) + 1, 0))
             yield torch.cat([password, ids[opened]], 1), scored
         if not opened.all():
-            yield self.lied(ids[~opened]), weights[~opened]
-
-    def lied(self, ids: Int[Tensor, "rows length"]) -> Int[Tensor, "rows length"]:
-        """What documents about real people say, falsified; passages about invented people as they are."""
-        about_people = torch.isin(ids, self.people).any(1, keepdim=True)
-        return torch.where(about_people, self.lies[ids], ids)
+            yield self.lies[ids[~opened]], weights[~opened]
