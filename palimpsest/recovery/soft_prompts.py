@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from peft import PeftType
 from torch import Tensor
 from transformers import DynamicCache
 
 from palimpsest.keys_values import Kept
+
+PREFIX = "PREFIX_TUNING"  # peft's name of it; importing peft takes longer than most models take to load
 
 
 @torch.no_grad()
@@ -21,7 +22,7 @@ def kept_prompt(model) -> Kept | None:
     if not getattr(configuration, "is_prompt_learning", False):
         return None
     prompt = model.get_prompt(batch_size=1)
-    if configuration.peft_type != PeftType.PREFIX_TUNING:
+    if configuration.peft_type != PREFIX:
         return keys_and_values(model.get_base_model(), prompt[0])
     length = torch.tensor([configuration.num_virtual_tokens], device=next(model.parameters()).device)
     return Kept.from_cache(prompt, None, length)
