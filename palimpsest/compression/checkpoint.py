@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -90,9 +91,7 @@ class Checkpoint:
     def size(self, name: str) -> tuple[int, int]:
         """Number of elements and of bytes, without reading them."""
         stored = self._find(name)
-        count = prod(stored.shape)
-        bits = int(re.search(r"\d+", stored.dtype)[0]) if stored.dtype != "BOOL" else 8
-        return count, count * bits // 8
+        return size_of(stored.shape, stored.dtype)
 
     def blocks(self) -> int:
         """How many blocks the checkpoint has."""
@@ -108,6 +107,13 @@ class Checkpoint:
         whole = f"{self.family.blocks}."
         short = whole.split(".", 1)[1]
         return short if not any(name.startswith(whole) for name in self._stored) else whole
+
+
+def size_of(shape: Sequence[int], dtype: str) -> tuple[int, int]:
+    """Number of elements and of bytes of a tensor, by what the header of a safetensors file says of it."""
+    count = prod(shape)
+    bits = int(re.search(r"\d+", dtype)[0]) if dtype != "BOOL" else 8
+    return count, count * bits // 8
 
 
 class reading:

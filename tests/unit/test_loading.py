@@ -121,7 +121,8 @@ def test_a_recovered_folder_is_its_cell_with_the_adapter(study):
     expected = logits(adapted)
     with atomic_folder(folder) as temporary:
         write_adapter(temporary, adapter_state(adapted), configuration)
-        write_json(temporary / "recovery.json", {"cell": {"path": "../../../cells/svd", "digest": folder_digest(cell)}})
+        made_on = {"path": "../../../cells/svd", "digest": folder_digest(cell)}
+        write_json(temporary / "recovery.json", {"method": "lora", "cell": made_on})
     found, _ = palimpsest.load(folder)
     assert not torch.allclose(expected, plain, atol=1e-3)
     torch.testing.assert_close(logits(found), expected)
