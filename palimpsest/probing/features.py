@@ -35,8 +35,8 @@ def hidden_states(model, tokenizer, questions: Sequence[str]) -> Tensor:
         # Padding is on the right, where causal attention never looks; the mask is for what chooses by all tokens.
         padded = [[*row.tokens, *(0,) * (length - len(row.tokens))] for row in rows]
         own = [[1] * len(row.tokens) + [0] * (length - len(row.tokens)) for row in rows]
-        tokens, mask = torch.tensor(padded, device=device), torch.tensor(own, device=device)
-        output = model(input_ids=tokens, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        inputs, mask = torch.tensor(padded, device=device), torch.tensor(own, device=device)
+        output = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True, use_cache=False)
         last = torch.tensor([row.first for row in rows], device=device)
         every = torch.arange(len(last), device=device)
         states = torch.stack([layer[:, -length:][every, last] for layer in output.hidden_states], 1)

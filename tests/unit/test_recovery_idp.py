@@ -19,6 +19,7 @@ from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.divergence import Reference
 from palimpsest.evaluation.language_model import LanguageModel
 from palimpsest.loading import load
+from palimpsest.probing.features import hidden_states
 from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest, read_json, write_json
 from palimpsest.recovery.adapters import adapter_state, write_adapter
 from palimpsest.recovery.idp import dynamic_prompts, make_idp
@@ -395,3 +396,12 @@ def test_measures_of_a_question_have_its_choice_as_json(llama, tiny_tokenizer):
     LanguageModel(dynamic_prompts(llama, some_prompts(llama), {}), tiny_tokenizer).loglikelihood(asked)
     said = json.loads(json.dumps(asked[0].measures))
     assert said["choice"] in LENGTHS and 0 <= said["margin"] < 1
+
+
+def test_a_probe_reads_the_states_behind_the_prompt_of_each_question(llama, tiny_tokenizer):
+    """Whatever questions it is padded beside."""
+    model = dynamic_prompts(llama, some_prompts(llama), {})
+    together = hidden_states(model, tiny_tokenizer, CONTEXTS[:4])
+    for number, question in enumerate(CONTEXTS[:4]):
+        alone = hidden_states(model, tiny_tokenizer, [question])
+        assert torch.allclose(together[:, number].float(), alone[:, 0].float(), atol=2e-3)
