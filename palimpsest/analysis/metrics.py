@@ -10,6 +10,7 @@ Of tasks with right and wrong answers (scoring "generated", "ranked", "likelihoo
     stops_matching                       the label's level where its accuracy passes 95 % of dense's, at all its cells
     detectable                           the difference that would have been found with power 0.8 (power.py)
     seed_difference                      mean over several seeds minus dense, at each of them (seeds.py)
+    minus_recovery                       minus another recovery of the same cell, named by the subset (between.py)
 Of tasks that are read token by token:
     perplexity                           exp(−Σ score / Σ tokens); perplexity_2048 if in windows of 2048 tokens;
                                          of a last word (LAMBADA) exp(−mean score), beside its acc

@@ -19,6 +19,7 @@ from palimpsest.measurement.rounds import FACTORS, MERGED, PHASES, PLAIN, Rounds
 from palimpsest.measurement.sizes import sizes
 from palimpsest.measurement.speed import interleaved, latency, peak_memory
 from palimpsest.provenance import atomic_file
+from palimpsest.settings import SWAPPED
 
 if TYPE_CHECKING:
     from palimpsest.grid import Grid
@@ -66,7 +67,8 @@ def measure(
         adapter = None if variant.recovery == NONE else Path(variant.folder(str(results))) / "adapter"
         for metric, value, unit in sizes(cell, adapter):
             rows.append(_row(variant.row, metric, [value], unit))
-            if metric == "parameters":
+            # A cross-fitted recovery's twin is as large and as fast as itself.
+            if metric == "parameters" and not variant.recovery.endswith(SWAPPED):
                 parameters |= dict.fromkeys(_runs(variant, cell, adapter), value)
     rows += _memory(parameters, max(contexts), new_tokens)
     rounds = _rounds(parameters, contexts, new_tokens, repeats)

@@ -26,6 +26,7 @@ from palimpsest import loading
 from palimpsest.evaluation.texts import prompts
 from palimpsest.grid import NONE, Variant
 from palimpsest.provenance import PalimpsestError, atomic_file
+from palimpsest.settings import SWAPPED
 from palimpsest.similarity.measures import cosine, estimate, jensen_shannon, linear_cka, means
 from palimpsest.similarity.reading import Reader, Reading
 
@@ -85,7 +86,7 @@ def compare(results: Path, grid: Grid, tasks: Sequence[str], texts: int, output:
     """Compare every recovery, and the cells that have one, on `texts` texts of each task; write the table."""
     recovered: dict[Cell, list[Variant]] = {}
     for variant in grid.variants():
-        if variant.recovery != NONE:
+        if variant.recovery != NONE and not variant.recovery.endswith(SWAPPED):
             recovered.setdefault(variant.cell, []).append(variant)
     rows: list[dict[str, Any]] = []
     dense: dict[str, Reader] = {}
