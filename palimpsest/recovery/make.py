@@ -22,11 +22,14 @@ def recover(
     calibration_folder: Path | str | None = None,
     of: Mapping[str, Path] | None = None,
     state_folder: Path | str | None = None,
+    facts_file: Path | str | None = None,
+    unseen: str = "U",
 ) -> None:
     """Write the recovery `method` of the cell in `cell_folder` to `output_folder`.
 
     A trained method takes `text`, `validation` and `training` (the keys of settings.RecoveryTraining besides the
-    texts), and keeps the state for resuming in `state_folder`; a closed form takes `calibration_folder`; a composed one
+    texts), keeps the state for resuming in `state_folder`, and refuses a text that says facts of pool `unseen` of the
+    world whose `facts_file` this is; a closed form takes `calibration_folder`; a composed one
     takes `of`: the names of other recoveries of the same cell, with their adapters' folders.
     """
     known = registry.declared()
@@ -43,6 +46,9 @@ def recover(
             options=options,
             text=text,
             validation=validation or None,
+            facts_file=facts_file,
+            unseen=unseen,
+            state_folder=state_folder,
             **training or {},
         )
     elif kind == registry.CLOSED_FORM:

@@ -63,18 +63,65 @@ _DYNAMIC = {  # option -> (default, what is allowed); each is a choice that the 
     "seed": (0, RANGES["NotNegative"]),
 }
 
+# `budget`: so many parameters at most, in the place of a rank or a number of tokens.
+_BUDGET = Range("a number of parameters", lambda value: type(value) is int and value >= 1, example=8192)
+_DROPOUT = Range("from 0 to below 1", lambda value: 0 <= value < 1)
+_SIZES = {"rank": COUNT, "tokens": COUNT, "budget": _BUDGET, "alpha": POSITIVE, "dropout": _DROPOUT}
+_LOW_RANK = {"rank": 4, "alpha": 8, "modules": ["q_proj", "v_proj"], "dropout": 0.0, "budget": None}
+_SOFT = {"tokens": 32, "budget": None}
+
 _DECLARED = (
     Declaration(
         "lora",
         summary="Low-rank updates beside the frozen compressed layers, trained on text (Hu et al., arXiv:2106.09685).",
         version="1",
-        options={"rank": 4, "alpha": 8, "modules": ["q_proj", "v_proj"], "dropout": 0.0},
+        options=_LOW_RANK,
+        ranges=_SIZES,
+    ),
+    Declaration(
+        "qlora",
+        summary="LoRA beside layers that stay quantized while it is trained (Dettmers et al., arXiv:2305.14314).",
+        version="1",
+        options=_LOW_RANK,
+        ranges=_SIZES,
+    ),
+    Declaration(
+        "dora",
+        summary="LoRA for the direction of each output's weights, and their length by itself (Liu et al., "
+        "arXiv:2402.09353).",
+        version="1",
+        options=_LOW_RANK,
+        ranges=_SIZES,
     ),
     Declaration(
         "prompt",
         summary="Trained vectors before the embedded input of the frozen model (Lester et al., arXiv:2104.08691).",
         version="1",
-        options={"tokens": 32},
+        options=_SOFT,
+        ranges=_SIZES,
+    ),
+    Declaration(
+        "p-tuning",
+        summary="A prompt that a small network makes while it is trained (Liu et al., arXiv:2103.10385).",
+        version="1",
+        options=_SOFT,
+        ranges=_SIZES,
+    ),
+    Declaration(
+        "prefix",
+        summary="Trained keys and values before those of the input, in every layer (Li & Liang, arXiv:2101.00190).",
+        version="1",
+        options={"tokens": 8, "budget": None},
+        ranges=_SIZES,
+    ),
+    Declaration(
+        "distill",
+        summary="LoRA trained towards the dense model's distribution of the next token (Hinton et al., "
+        "arXiv:1503.02531).",
+        version="1",
+        options=_LOW_RANK | {"temperature": 1.0},
+        ranges=_SIZES | {"temperature": POSITIVE},
+        consults_dense=True,
     ),
     Declaration(
         "eora",

@@ -32,6 +32,7 @@ class CompressedWeight:
     bias: Float[Tensor, " out"] | None = None
     activation_bits: int | None = None
     exempt: Integer[Tensor, " channels"] | None = None
+    loss: float | None = None  # E‖(W - dense())x‖² on the calibration inputs, where the method knows it already
 
     def __init_subclass__(cls) -> None:
         cls.kinds[cls.kind] = cls
@@ -139,7 +140,8 @@ def round_tokens(
 ) -> Float[Tensor, "... in"]:
     """`x` with each token rounded to the 8-bit grid of its largest value; `exempt` channels are left as they are.
 
-    Rounding happens on x / input_scale, where the grid of the matrix is, in float32 whatever the type of `x`.
+    Rounding happens on x / input_scale, where the grid of the matrix is, in float32 whatever the type of `x`. The
+    gradient passes as if nothing were rounded, so that adapters of earlier layers can be trained.
     """
     precise = x.to(torch.promote_types(x.dtype, torch.float32))
     scale = 1.0 if input_scale is None else input_scale.to(precise)
@@ -152,4 +154,4 @@ def round_tokens(
     rounded = (torch.round(scaled / step).clamp(-INT8_TOP, INT8_TOP) * step * scale).to(x.dtype)
     if exempt is not None:
         rounded = rounded.index_copy(-1, exempt.to(x.device), x.index_select(-1, exempt.to(x.device)))
-    return rounded
+    return rounded.detach() + (x - x.detach()) if x.requires_grad else rounded
