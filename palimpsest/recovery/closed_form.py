@@ -59,7 +59,7 @@ def recover(
     output = Path(output_folder)
     with progress(output, record | {"cell": cell.digest}, None if state_folder is None else Path(state_folder)) as done:
         solve = lambda _, target, compressed, stats: repair(target, compressed, stats)  # noqa: E731
-        walk = Walk(cell, solve, needs, done, complete.get("damping", 0.0))
+        walk = Walk(cell, solve, needs, done, complete.get("damping"))
         if rows is None:
             walk.weights_only()
         else:

@@ -17,6 +17,7 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
+from palimpsest.calibration import read_rows
 from palimpsest.compression import declarations
 from palimpsest.compression.layer import relative_error
 from palimpsest.compression.progress import progress
@@ -33,7 +34,7 @@ from palimpsest.provenance import PalimpsestError, folder_digest, read_json, ver
 from palimpsest.recovery import registry
 from palimpsest.recovery.adapters import CELL, RECOVERY, WEIGHTS
 from palimpsest.recovery.closed.methods import Repair
-from palimpsest.recovery.closed.walk import Cell, Walk
+from palimpsest.recovery.closed.walk import Cell, Walk, bare
 from palimpsest.recovery.closed.write import entry_of, write
 from palimpsest.recovery.refit import PRUNED, QUANTIZED, refit
 
@@ -46,6 +47,7 @@ def merge(
     *,
     options: Mapping[str, Any],
     of: Mapping[str, Path | str],
+    calibration_folder: Path | str | None = None,
 ) -> dict[str, Any]:
     """Put the adapter that `of` names (its name and folder) into the weights of the cell in `cell_folder`.
 
@@ -53,8 +55,11 @@ def merge(
     again, same bits and groups, scales fitted anew), rank (the leading directions of the sum, by an SVD), auto (what
     each matrix has; one that the cell left dense stays dense), or none (they become dense: the compression is given up,
     and their bytes say so). Matrices without an adapter are left as they are.
-    Returns what it writes to `recovery.json`; its "merging_error" is ‖M − M′‖² / ‖M‖² with M = W_c + BA and M′ what is
-    left of it. Raises PalimpsestError on anything that a person must put right.
+    calibration_folder: rows of text; a rank is then kept in the directions in which the sum answers most to the inputs
+    that the layer has in the dense model (whitened SVD), rather than in those of the matrix.
+    Returns what it writes to `recovery.json`; its "merging_error" is ‖M − M′‖² / ‖M‖² (of answers to those inputs where
+    there is a calibration) with M = W_c + BA and M′ what is left of it. Raises PalimpsestError on anything that a
+    person must put right.
     """
     declared = registry.declared()["merge"]
     complete = declarations.complete("recovery merge", declared.options, declared.ranges, options)
@@ -71,12 +76,17 @@ def merge(
             f"recovery merge: {name} changes {lacking[0]}, which is no matrix of a block. Name modules of a block only."
         )
 
+    rows = lengths = calibration = None
+    if calibration_folder is not None:
+        rows, lengths, calibration = read_rows(calibration_folder)
+
     def solve(layer: str, _: Tensor, compressed: CompressedWeight, stats: Statistics) -> Repair:
         if layer not in merged:
             return Repair()
         form = _form(layer, merged[layer], compressed, complete["keep"])
         refitted = refit(merged[layer], form, stats)
-        stats.record["merging_error"] = relative_error(merged[layer], refitted, stats)["error"]
+        apart = stats.layer(f"{layer} with its adapter")
+        stats.record["merging_error"] = relative_error(merged[layer], bare(refitted), apart)["error"]
         return Repair(replacement=refitted)
 
     record = {
@@ -85,9 +95,13 @@ def merge(
         "version": declared.version,
         "of": [{"name": name} | entry_of(Path(adapter), Path(output_folder))],
         "consults_dense": made["consults_dense"],
+        "calibration": calibration,
     }
     with progress(Path(output_folder), record, None) as done:
-        Walk(whole, solve, (), done).weights_only()
+        if rows is None:
+            Walk(whole, solve, (), done).weights_only()
+        else:
+            Walk(whole, solve, ("gram", "input_means"), done).on_dense_inputs(rows, lengths)
         return write(
             Path(output_folder), whole, done, record | {"cell": entry_of(Path(cell_folder), Path(output_folder))}
         )

@@ -150,6 +150,31 @@ def test_merged_adapter_keeps_the_rank(study, tmp_path):
     assert recovery["layers"][ADAPTED]["merging_error"] == pytest.approx(lost, rel=1e-3)
 
 
+def test_with_a_calibration_the_rank_is_kept_where_inputs_are(study, tmp_path, tiny_calibration_folder):
+    from palimpsest.calibration import read_rows
+
+    merged(study, "svd", tmp_path / "plain")
+    whitened = merge(
+        study / "svd", tmp_path / "whitened" / "adapter", options={}, of={"x": study / "svd-lora"},
+        calibration_folder=tiny_calibration_folder,
+    )  # fmt: skip
+    rows, lengths, _ = read_rows(tiny_calibration_folder)
+    dense, _ = palimpsest.load(artifact.base_folder(study / "svd", artifact.read_record(study / "svd")))
+    seen = []
+    dense.get_submodule(ADAPTED).register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    with torch.inference_mode():
+        dense(input_ids=rows)
+    x = seen[0][torch.arange(rows.shape[1]) < lengths[:, None]].double()
+    wanted, errors = sum_of(study, "svd") @ x.T, {}
+    for name in ("plain", "whitened"):
+        found = layers_of(tmp_path / name / "adapter" / "cell")[ADAPTED].dense().double() @ x.T
+        errors[name] = ((found - wanted).norm() / wanted.norm()).square().item()
+    rank = layers_of(study / "svd")[ADAPTED].rank
+    best = (torch.linalg.svdvals(wanted)[rank:].norm() / wanted.norm()).square().item()
+    assert errors["whitened"] == pytest.approx(best, rel=1e-3) and errors["whitened"] < errors["plain"]
+    assert whitened["layers"][ADAPTED]["merging_error"] == pytest.approx(best, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_matrices_without_an_adapter_are_left_as_they_are(study, tmp_path, name):
     recovery, layers = merged(study, name, tmp_path)

@@ -64,10 +64,13 @@ class Cell:
 
 
 class Walk:
-    """`solve` on every compressed layer of a cell."""
+    """`solve` on every compressed layer of a cell.
+
+    damping: that of the target (inputs.target) that `solve` is given; None gives it the dense weight.
+    """
 
     def __init__(
-        self, cell: Cell, solve: Solve, needs: Collection[str], progress: Progress, damping: float = 0.0
+        self, cell: Cell, solve: Solve, needs: Collection[str], progress: Progress, damping: float | None = None
     ) -> None:
         self.cell, self.solve, self.needs, self.progress, self.damping = cell, solve, needs, progress, damping
         self.checkpoint = cell.checkpoint
@@ -138,12 +141,14 @@ class Walk:
         names = [self.checkpoint.layer_name(number, layer) for layer in group]
         for name, compressed in self.cell.layers(names).items():
             weight, statistics = self.checkpoint.matrix(name), shared.layer(name)
-            wanted = target(weight, compressed.bias, statistics, self.damping) if self.needs else weight
+            wanted = weight
+            if self.damping is not None:
+                wanted = target(weight, compressed.bias, statistics, self.damping)
             correction, replacement = self.solve(name, wanted, compressed, statistics)
             if correction is None and replacement is None:
                 continue
-            said = {"error_before": relative_error(wanted, _bare(compressed), statistics)["error"]}
-            said |= relative_error(wanted, _bare(replacement or compressed, correction), statistics)
+            said = {"error_before": relative_error(wanted, bare(compressed), statistics)["error"]}
+            said |= relative_error(wanted, bare(replacement or compressed, correction), statistics)
             if correction is not None:
                 correction = correction.to(weight.dtype)
                 repairs[BESIDE + name] = correction
@@ -166,7 +171,7 @@ class Walk:
         self.progress.save(number, repairs, {key: said for _, entries in parts for key, said in entries.items()})
 
 
-def _bare(compressed: CompressedWeight, correction: CompressedWeight | None = None) -> Dense:
+def bare(compressed: CompressedWeight, correction: CompressedWeight | None = None) -> Dense:
     """The matrix without its bias, which the target has taken into account, and with the correction beside it."""
     dense = compressed.dense().float()
     return Dense(dense if correction is None else dense + correction.dense().float())
