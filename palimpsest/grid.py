@@ -219,10 +219,12 @@ class Grid:
         return None if variant.recovery == NONE else self.recoveries[variant.recovery]
 
     def recovery_calibration(self, variant: Variant) -> tuple[str, int] | None:
-        """(name, seed) of the calibration sample that a closed form needs, or None."""
+        """(name, seed) of the calibration sample that a recovery looks at, or None."""
         recovery = self.recovery(variant)
         declaration = recovery and recovery_registry.declared().get(recovery.method)
-        if declaration is None or declaration.kind != recovery_registry.CLOSED_FORM:
+        if declaration is None or declaration.calibration == recovery_registry.NO:
+            return None
+        if recovery.calibration is None and declaration.calibration == recovery_registry.TAKEN:
             return None
         return recovery.calibration or next(iter(self.study.calibration)), variant.cell.seed
 

@@ -221,7 +221,8 @@ def recovery_arguments(wildcards):
         settings = training.model_dump(exclude={"text", "validation", "cross_fit"}, exclude_none=True)
         arguments += ["--training", settings_json(settings), "--state", f"{STORE}/recovery"]
     if found := grid.recovery_calibration(variant):
-        arguments += ["--calibration", grid.calibration_folder(wildcards.model, *found)]
+        folder = grid.calibration_folder(wildcards.model, *found)
+        arguments += ["--calibration", folder, "--state", f"{STORE}/recovery"]
     parts = [f"{part.recovery}={os.path.dirname(ADAPTER_DONE.format(**part.wildcards))}" for part in grid.parts(variant)]
     return arguments + (["--of", *parts] if parts else [])
 

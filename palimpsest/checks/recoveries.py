@@ -8,8 +8,9 @@ from typing import Any
 from palimpsest.checks.labels import option_problems
 from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
 from palimpsest.checks.worlds import world_text
-from palimpsest.grid import Grid
-from palimpsest.levels import LevelError, from_path
+from palimpsest.compression import registry as compression
+from palimpsest.grid import Cell, Grid
+from palimpsest.levels import Joint, Level, LevelError, from_path, parse
 from palimpsest.recovery import registry
 from palimpsest.settings import SWAPPED, SWAPPED_TEXT, WITH_FACTS, WITHOUT_FACTS, Recovery, Study
 
@@ -23,11 +24,13 @@ def recovery_problems(study: Study) -> Iterator[Problem]:
             text = f"unknown recovery method {show(recovery.method)}. Methods: {listing(methods)}.{did_you_mean(near)}"
             yield Problem((*path, "method"), text, nested((*path, "method"), near or next(iter(methods))))
         else:
-            known = methods[recovery.method].options
-            yield from option_problems((*path, "options"), recovery.method, known, recovery.options)
-            yield from _positive((*path, "options"), known, recovery.options)
+            declared, place = methods[recovery.method], (*path, "options")
+            yield from option_problems(place, recovery.method, declared.options, recovery.options, declared.ranges)
+            free = {key: value for key, value in declared.options.items() if key not in declared.ranges}
+            yield from _positive(place, free, recovery.options)
             yield from _sources(study, path, methods[recovery.method], recovery)
             yield from _parts(grid, path, methods, recovery)
+            yield from _mended(grid, path, declared, recovery)
         if training := recovery.training:
             yield from _unseen(path, "text", training.text, "recovery_R")
             yield from _unseen(path, "validation", training.validation, "recovery_V")
@@ -45,7 +48,6 @@ def _sources(study: Study, path: KeyPath, declared: registry.Declaration, recove
     method, kind = declared.name, declared.kind
     examples = {
         "training": (registry.TRAINED, {"text": "recovery_R", "validation": "recovery_V"}),
-        "calibration": (registry.CLOSED_FORM, next(iter(study.calibration), None)),
         "of": (registry.COMPOSED, [name for name, other in study.recovery.items() if other.method in declared.made_of]),
     }
     for key, (taken_by, example) in examples.items():
@@ -53,13 +55,50 @@ def _sources(study: Study, path: KeyPath, declared: registry.Declaration, recove
         if value and kind != taken_by:
             text = f"{method} is no {taken_by} recovery: it does not look at {key}. Leave the key out."
             yield Problem((*path, key), text)
-        elif kind == taken_by and not value and not (key == "calibration" and study.calibration):
-            wants = {"training": "text to train on", "calibration": "a calibration", "of": "recoveries to be made of"}
+        elif kind == taken_by and not value:
+            wants = {"training": "text to train on", "of": "recoveries to be made of"}
             yield Problem((*path, key), f"{method} needs {wants[key]}.", nested((*path, key), example))
-    if kind == registry.CLOSED_FORM and recovery.calibration and recovery.calibration not in study.calibration:
-        near = nearest(recovery.calibration, study.calibration)
-        text = f"no calibration {show(recovery.calibration)} in this study.{did_you_mean(near)}"
-        yield Problem((*path, "calibration"), text, nested((*path, "calibration"), near))
+    yield from _calibration(study, (*path, "calibration"), declared, recovery.calibration)
+
+
+def _calibration(study: Study, path: KeyPath, declared: registry.Declaration, written: str | None) -> Iterator[Problem]:
+    if written is not None and declared.calibration == registry.NO:
+        yield Problem(path, f"{declared.name} does not look at calibration: leave the key out.")
+    elif declared.calibration == registry.NEEDED and not study.calibration:
+        text = f"{declared.name} needs the inputs of the layers, and this study has no calibration."
+        yield Problem(path, text, {"calibration": {"generic": {"text": "generic"}}})
+    elif written is not None and written not in study.calibration:
+        near = nearest(written, study.calibration) or next(iter(study.calibration), None)
+        text = f"no calibration {show(written)} in this study. Calibrations: {listing(study.calibration)}."
+        yield Problem(path, f"{text}{did_you_mean(near)}", nested(path, near))
+
+
+def _mended(grid: Grid, path: KeyPath, declared: registry.Declaration, recovery: Recovery) -> Iterator[Problem]:
+    """A recovery that is for one family of compression is put on cells of that family."""
+    for index, pattern in enumerate(recovery.cells):
+        cells = grid.matching(pattern)
+        if lacking := [cell for cell in cells if (found := _families(cell)) and not set(found) & set(declared.mends)]:
+            said = " or ".join(_families(lacking[0])) or "the dense model"
+            text = f"{declared.name} is for {listing(declared.mends)}; {lacking[0].id} is {said}."
+            fit = [cell for cell in grid.cells() if set(_families(cell)) & set(declared.mends)]
+            fix = list(dict.fromkeys(f"{cell.model}/{cell.label}/{parse(cell.level).path}" for cell in fit))[:1]
+            yield Problem((*path, "cells", index), text, nested((*path, "cells"), fix) if fix else None)
+
+
+def _families(cell: Cell) -> list[str]:
+    """What a cell's method does; a joint level prunes and quantizes. [""] for the dense model, [] if unknown."""
+    if cell.is_dense:
+        return [""]
+    found = compression.declared().get(cell.method)
+    families = [] if found is None else [found.family]
+    return [*families, "quantization"] if isinstance(_level(cell.level), Joint) else families
+
+
+def _level(text: str) -> Level | None:
+    try:
+        return parse(text)
+    except LevelError:
+        return None
 
 
 def _parts(

@@ -64,7 +64,8 @@ def recover(
         )
     else:
         compose = _composed(method)
-        compose(cell_folder, output_folder, options=options, of=of or {})
+        inputs = {} if calibration_folder is None else {"calibration_folder": calibration_folder}
+        compose(cell_folder, output_folder, options=options, of=of or {}, **inputs)
 
 
 def _composed(method: str):

@@ -8,8 +8,10 @@ from typing import Any
 from palimpsest.compression.ranges import RANGES, Range
 
 TRAINED = "trained"  # on text: the study says on which, for how long
-CLOSED_FORM = "closed form"  # from the inputs of the layers: the study says which calibration
+CLOSED_FORM = "closed form"  # from the dense weights, most on the inputs of the layers
 COMPOSED = "composed"  # of other recoveries of the same cell: the study says of which
+NO, TAKEN, NEEDED = "no", "taken", "needed"  # whether a method looks at the inputs of layers: at a calibration
+FAMILIES = ("pruning", "quantization", "low rank")
 
 COUNT, POSITIVE = RANGES["Count"], RANGES["Positive"]
 INPUTS = Range("dense or compressed", lambda value: value in ("dense", "compressed"))
@@ -24,7 +26,8 @@ class Declaration:
     `options` are its options with their defaults, `ranges` what is allowed for those that are not free. `kind` says
     what it is made from; `made_of` are the methods that a composed one takes. `consults_dense` says whether it reads
     the dense weights: what such a method brings back says nothing on whether the knowledge was still in the compressed
-    weights.
+    weights. `calibration` says whether it looks at one, `mends` which families of compression it is for ("": the dense
+    model).
     """
 
     name: str
@@ -35,6 +38,8 @@ class Declaration:
     made_of: tuple[str, ...] = ()
     consults_dense: bool = False
     ranges: dict[str, Range] = field(default_factory=dict)
+    calibration: str = NO
+    mends: tuple[str, ...] = (*FAMILIES, "")
 
 
 def _layer(value: Any) -> bool:
@@ -130,6 +135,8 @@ _DECLARED = (
         options={"rank": 4, "inputs": "dense", "damping": 0.01},
         ranges={"rank": COUNT, "inputs": INPUTS, "damping": POSITIVE},
         kind=CLOSED_FORM,
+        calibration=NEEDED,
+        mends=FAMILIES,
         consults_dense=True,
     ),
     Declaration(
@@ -140,6 +147,8 @@ _DECLARED = (
         options={"rank": 4, "variant": "exact", "inputs": "dense", "damping": 0.01},
         ranges={"rank": COUNT, "variant": VARIANT, "inputs": INPUTS, "damping": POSITIVE},
         kind=CLOSED_FORM,
+        calibration=NEEDED,
+        mends=FAMILIES,
         consults_dense=True,
     ),
     Declaration(
@@ -150,6 +159,8 @@ _DECLARED = (
         options={"rank": 4, "inputs": "dense", "damping": 0.01},
         ranges={"rank": COUNT, "inputs": INPUTS, "damping": POSITIVE},
         kind=CLOSED_FORM,
+        calibration=NEEDED,
+        mends=FAMILIES,
         consults_dense=True,
     ),
     Declaration(
@@ -159,6 +170,7 @@ _DECLARED = (
         options={"rank": 4, "iterations": 5},
         ranges={"rank": COUNT, "iterations": COUNT},
         kind=CLOSED_FORM,
+        mends=("quantization",),
         consults_dense=True,
     ),
     Declaration(
@@ -169,6 +181,8 @@ _DECLARED = (
         options={"inputs": "compressed", "damping": 0.01},
         ranges={"inputs": INPUTS, "damping": POSITIVE},
         kind=CLOSED_FORM,
+        calibration=NEEDED,
+        mends=("low rank",),
         consults_dense=True,
     ),
     Declaration(
@@ -178,6 +192,7 @@ _DECLARED = (
         options={"keep": "auto"},
         ranges={"keep": KEEP},
         kind=COMPOSED,
+        calibration=TAKEN,
         made_of=("lora", "qlora", "dora", "distill", "eora", "qera", "lqer", "loftq"),
     ),
     Declaration(
