@@ -219,8 +219,10 @@ class Grid:
         return None if variant.recovery == NONE else self.recoveries[variant.recovery]
 
     def recovery_calibration(self, variant: Variant) -> tuple[str, int] | None:
-        """(name, seed) of the calibration sample that a recovery looks at, or None."""
+        """(name, seed) of the calibration sample that a recovery looks at or is trained on, or None."""
         recovery = self.recovery(variant)
+        if recovery and recovery.training and (name := getattr(recovery.training.text, "calibration", None)):
+            return name, variant.cell.seed
         declaration = recovery and recovery_registry.declared().get(recovery.method)
         if declaration is None or declaration.calibration == recovery_registry.NO:
             return None

@@ -64,6 +64,11 @@ def _text_tag(value: Any) -> str:
     return "file" if isinstance(value, Mapping | TextFile) else "kind"
 
 
+def _recovery_tag(value: Any) -> str:
+    sampled = isinstance(value, SampledText) or (isinstance(value, Mapping) and "calibration" in value)
+    return "calibration" if sampled else _text_tag(value)
+
+
 def _calibration_tag(value: Any) -> str:
     return (
         "task" if isinstance(value, TaskText) or (isinstance(value, Mapping) and "task" in value) else _text_tag(value)
@@ -115,6 +120,24 @@ CalibrationText = Annotated[
 ]
 Counts = Annotated[
     Annotated[Count, Tag("name")] | Annotated[list[Count], Field(min_length=1), Tag("list")], Discriminator(_names_tag)
+]
+
+
+class SampledText(Settings):
+    """The rows of a calibration."""
+
+    calibration: str = Field(
+        min_length=1,
+        description="A calibration of the study: the rows that it has drawn for the model, by the cell's seed.",
+        examples=["generic"],
+    )
+
+
+RecoveryText = Annotated[
+    Annotated[Literal[TEXTS], Tag("kind")]
+    | Annotated[TextFile, Tag("file")]
+    | Annotated[SampledText, Tag("calibration")],
+    Discriminator(_recovery_tag),
 ]
 Names = Annotated[
     Annotated[str, Tag("name")] | Annotated[list[str], Field(min_length=1), Tag("list")], Discriminator(_names_tag)
@@ -390,14 +413,33 @@ class Compression(Settings):
 class RecoveryTraining(Settings):
     """The text a recovery is trained on, and for how long."""
 
-    text: Text = Field(description="A kind of text of the world, or `{path: file}`.", examples=["recovery_R"])
-    validation: Text | None = Field(
-        None, description="Text for early stopping, of the same kinds; none if left out.", examples=["recovery_V"]
+    text: RecoveryText = Field(
+        description="A kind of text of the world, `{path: file}`, or `{calibration: name}`. It must say nothing of the "
+        "people of pool U.",
+        examples=["recovery_R"],
     )
-    steps: Count = Field(300, description="Training steps.")
+    validation: Text | None = Field(
+        None,
+        description="Text for early stopping: a kind of text of the world, or `{path: file}`; none if left out.",
+        examples=["recovery_V"],
+    )
+    mask: Literal["values"] | None = Field(
+        None,
+        description="`values` leaves the values of people out of the loss: the text is read, and none of its facts "
+        "are learned.",
+        examples=["values"],
+    )
+    steps: int = Field(
+        300, ge=0, description="Training steps at most; 0 writes the recovery as it starts, e.g. an untrained prompt."
+    )
     batch_size: Count = Field(16, description="Documents a step.")
     learning_rate: Real = Field(2.0e-3, gt=0, description="Highest learning rate.")
     seed: Seed = Field(0, description="Seed of the initial weights and of the order of the documents.")
+    validate_every: Count = Field(50, description="Steps between two looks at the validation text.")
+    patience: Count = Field(4, description="Training stops after so many looks in a row that show no better loss.")
+    checkpoint_minutes: Real = Field(
+        2.0, ge=0, description="Minutes between the states that a killed training resumes from."
+    )
     cross_fit: bool = Field(
         False,
         description="`true` makes a second recovery, `<name>-swapped`, trained on `recovery_U` in the place of "

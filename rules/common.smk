@@ -123,8 +123,9 @@ def text_source(text):
 
 
 def training_texts(recovery):
-    training = recovery.training
-    return [] if training is None else [text for text in (training.text, training.validation) if text is not None]
+    """The kinds of text and the files that a recovery is trained on."""
+    texts = [recovery.training.text, recovery.training.validation] if recovery.training else []
+    return [text for text in texts if text is not None and not isinstance(text, settings.SampledText)]
 
 
 def calibration_text(wildcards):
@@ -204,6 +205,7 @@ def recovery_sources(wildcards):
     """What a recovery waits for besides its cell: texts, a calibration, or other recoveries of the cell."""
     variant = variant_of(wildcards)
     sources = [text_source(text) for text in training_texts(recovery_of(wildcards))]
+    sources += [WORLD_DONE] if study.world and recovery_of(wildcards).training else []
     if found := grid.recovery_calibration(variant):
         name, seed = found
         sources.append(CALIBRATION_DONE.format(model=wildcards.model, calibration=name, seed=f"s{seed}"))
@@ -213,16 +215,19 @@ def recovery_sources(wildcards):
 def recovery_arguments(wildcards):
     """What scripts/recover.py is told besides the cell, the method and its options."""
     recovery, variant = recovery_of(wildcards), variant_of(wildcards)
-    arguments = []
+    arguments, sampled = [], grid.recovery_calibration(variant)
+    sample = grid.calibration_folder(wildcards.model, *sampled) if sampled else None
     if training := recovery.training:
-        arguments += ["--text", text_of(training.text)]
+        arguments += ["--text", sample or text_of(training.text)]
         if training.validation is not None:
             arguments += ["--validation", text_of(training.validation)]
-        settings = training.model_dump(exclude={"text", "validation", "cross_fit"}, exclude_none=True)
-        arguments += ["--training", settings_json(settings), "--state", f"{STORE}/recovery"]
-    if found := grid.recovery_calibration(variant):
-        folder = grid.calibration_folder(wildcards.model, *found)
-        arguments += ["--calibration", folder, "--state", f"{STORE}/recovery"]
+        given = training.model_dump(exclude={"text", "validation", "cross_fit"}, exclude_none=True)
+        arguments += ["--training", settings_json(given), "--state", f"{STORE}/recovery"]
+        if study.world:
+            unseen = "R" if training.text == settings.SWAPPED_TEXT else "U"
+            arguments += ["--facts", f"{grid.world_folder()}/facts.parquet", "--unseen", unseen]
+    elif sample:
+        arguments += ["--calibration", sample, "--state", f"{STORE}/recovery"]
     parts = [f"{part.recovery}={os.path.dirname(ADAPTER_DONE.format(**part.wildcards))}" for part in grid.parts(variant)]
     return arguments + (["--of", *parts] if parts else [])
 

@@ -13,8 +13,7 @@ rule leaks:
                 text_source(text)
                 for variant in grid.variants()
                 if (recovery := grid.recovery(variant))
-                for text in (recovery.training.text, recovery.training.validation)
-                if text is not None
+                for text in training_texts(recovery)
             }
         ),
     output:

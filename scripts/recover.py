@@ -20,18 +20,14 @@ def parser() -> argparse.ArgumentParser:
         "--options", type=json.loads, default={}, metavar="JSON", help='e.g. \'{"rank": 4, "alpha": 8}\''
     )
     trained = parser.add_argument_group("a trained method")
-    trained.add_argument("--text", nargs="+", default=[], metavar="FILE", help="training text, one document a line")
-    trained.add_argument(
-        "--validation",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="text for early stopping; without it the last step is kept",
-    )
+    trained.add_argument("--text", nargs="+", default=[], metavar="PATH", help="a file, or a calibration's folder")
+    trained.add_argument("--validation", nargs="+", default=[], metavar="FILE", help="text for early stopping")
     trained.add_argument(
         "--training", type=json.loads, default={}, metavar="JSON", help='e.g. \'{"steps": 300, "seed": 0}\''
     )
     trained.add_argument("--state", metavar="FOLDER", help="where the state for resuming is kept meanwhile")
+    trained.add_argument("--facts", metavar="PARQUET", help="what is true of the world's people: facts.parquet")
+    trained.add_argument("--unseen", default="U", metavar="POOL", help="whose facts no text may say (default U)")
     closed = parser.add_argument_group("a closed form")
     closed.add_argument("--calibration", metavar="FOLDER", help="rows whose activations it sees")
     composed = parser.add_argument_group("a composed method")
@@ -55,6 +51,8 @@ def main(args: argparse.Namespace) -> None:
         calibration_folder=args.calibration,
         of={name: Path(folder) for name, _, folder in (part.partition("=") for part in args.of)},
         state_folder=args.state,
+        facts_file=args.facts,
+        unseen=args.unseen,
     )
 
 

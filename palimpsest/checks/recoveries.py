@@ -12,7 +12,17 @@ from palimpsest.compression import registry as compression
 from palimpsest.grid import Cell, Grid
 from palimpsest.levels import Joint, Level, LevelError, from_path, parse
 from palimpsest.recovery import registry
-from palimpsest.settings import SWAPPED, SWAPPED_TEXT, WITH_FACTS, WITHOUT_FACTS, Recovery, Study
+from palimpsest.settings import (
+    RANDOM,
+    SWAPPED,
+    SWAPPED_TEXT,
+    WITH_FACTS,
+    WITHOUT_FACTS,
+    Recovery,
+    RecoveryTraining,
+    SampledText,
+    Study,
+)
 
 
 def recovery_problems(study: Study) -> Iterator[Problem]:
@@ -30,9 +40,11 @@ def recovery_problems(study: Study) -> Iterator[Problem]:
             yield from _positive(place, free, recovery.options)
             yield from _sources(study, path, methods[recovery.method], recovery)
             yield from _parts(grid, path, methods, recovery)
+            yield from _budget(place, recovery)
             yield from _mended(grid, path, declared, recovery)
         if training := recovery.training:
             yield from _unseen(path, "text", training.text, "recovery_R")
+            yield from _sampled(study, (*path, "training"), training)
             yield from _unseen(path, "validation", training.validation, "recovery_V")
             yield from world_text(study, (*path, "training", "text"), training.text)
             yield from world_text(study, (*path, "training", "validation"), training.validation)
@@ -135,6 +147,38 @@ def _unseen(path: KeyPath, key: str, text: Any, right: str) -> Iterator[Problem]
             f"Write {right}, or a kind of text without known facts ({', '.join(WITHOUT_FACTS)})."
         )
         yield Problem((*path, "training", key), problem, nested((*path, "training", key), right))
+
+
+def _sampled(study: Study, path: KeyPath, training: RecoveryTraining) -> Iterator[Problem]:
+    """A calibration that is trained on exists and says no facts of other pools; facts can be masked only in a text."""
+    if isinstance(training.text, SampledText):
+        name, place = training.text.calibration, (*path, "text", "calibration")
+        drawn_from = study.calibration[name].text if name in study.calibration else None
+        if drawn_from is None:
+            near = nearest(name, study.calibration)
+            text = f"no calibration {show(name)} in this study.{did_you_mean(near)}"
+            yield Problem(place, text, nested(place, near) if near else None)
+        elif drawn_from == RANDOM:
+            yield Problem(place, f"{name} is random tokens, which nothing can be learned from. Name a text.")
+        elif isinstance(drawn_from, str) and drawn_from in WITH_FACTS and drawn_from != "recovery_R":
+            text = (
+                f"the calibration {name} is drawn from {drawn_from}, which speaks of people of other pools: their "
+                "facts would be learned again and counted as returned. Write recovery_R, or a calibration of text "
+                f"without known facts ({', '.join(WITHOUT_FACTS)})."
+            )
+            yield Problem((*path, "text"), text, nested((*path, "text"), "recovery_R"))
+    if training.mask and (study.world is None or isinstance(training.text, SampledText)):
+        why = "a calibration has rows of tokens" if study.world else "this study has no world, whose facts are known"
+        text = f"values are masked where a text says the facts of a world, and {why}. Leave the key out."
+        yield Problem((*path, "mask"), text)
+
+
+def _budget(path: KeyPath, recovery: Recovery) -> Iterator[Problem]:
+    """A number of parameters stands in the place of a rank or of a number of tokens."""
+    for size in ("rank", "tokens"):
+        if recovery.options.get("budget") is not None and size in recovery.options:
+            text = f"the budget makes the {size}: give either {size} or budget, not both."
+            yield Problem((*path, "budget"), text, nested((*path, size), recovery.options[size]))
 
 
 def _cross_fit(study: Study, name: str) -> Iterator[Problem]:

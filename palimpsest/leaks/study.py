@@ -85,7 +85,7 @@ def sources(results: Path, grid: Grid) -> Iterator[Source]:
     for name, recovery in grid.recoveries.items():
         if name in used and recovery.training:
             for use, text in (("recovery", recovery.training.text), ("validation", recovery.training.validation)):
-                if text is not None:
+                if text is not None and not hasattr(text, "calibration"):  # whose rows are looked at above
                     texts[use, text if isinstance(text, str) else text.path] = text
     for (use, name), text in texts.items():
         path = results / "world" / "text" / f"{text}.txt" if isinstance(text, str) else find(text.path)

@@ -89,6 +89,7 @@ _DECLARED = (
         version="1",
         options=_LOW_RANK,
         ranges=_SIZES,
+        mends=("quantization",),
     ),
     Declaration(
         "dora",

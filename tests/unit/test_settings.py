@@ -201,6 +201,18 @@ BAD = [
     ("recovery/lora-r4/calibration", "generic", "recovery.lora-r4.calibration", "does not look at calibration"),
     ("recovery/lora-r4/training", {"text": "prose", "cross_fit": True}, "recovery.lora-r4.training.cross_fit",
      "must be recovery_R"),
+    ("recovery/lora-r4/training/steps", -1, "recovery.lora-r4.training.steps", "at least 0"),
+    ("recovery/lora-r4/training/mask", "value", "recovery.lora-r4.training.mask", "values"),
+    ("recovery/lora-r4/training/checkpoint_minutes", -1, "recovery.lora-r4.training.checkpoint_minutes", "at least 0"),
+    ("recovery/lora-r4/training/text", {"calibration": "genric"}, "recovery.lora-r4.training.text.calibration",
+     "Did you mean generic"),
+    ("recovery/lora-r4/training", {"text": {"calibration": "generic"}, "mask": "values"},
+     "recovery.lora-r4.training.mask", "rows of tokens"),
+    ("recovery/lora-r4/options", {"rank": 2, "budget": 4096}, "recovery.lora-r4.options.budget", "either rank or"),
+    ("recovery/lora-r4/options", {"budget": 0}, "recovery.lora-r4.options.budget", "a number of parameters"),
+    ("recovery/lora-r4/options", {"dropout": 1.0}, "recovery.lora-r4.options.dropout", "below 1"),
+    ("recovery/x", {"method": "qlora", "training": {"text": "prose"}, "cells": ["atlas/svd/k0.8"]},
+     "recovery.x.cells[0]", "qlora is for quantization; atlas/svd/k0.8/s0 is low rank"),
     ("recovery/none", {"method": "lora", "training": {"text": "prose"}, "cells": ["atlas/svd/k0.8"]},
      "recovery.none", "is taken"),
     ("recovery/x", {"method": "loftq", "cells": ["atlas/svd/k0.8"]}, "recovery.x.cells[0]",
@@ -435,6 +447,8 @@ def test_random_tokens_and_a_tasks_own_text_need_no_world(study):
 @pytest.mark.parametrize("text", ["recovery_U", "biographies", "biographies_half_b", "knowledge"])
 def test_recovery_text_about_the_people_under_test_is_refused(text):
     mapping = yaml.safe_load((ROOT / "config.yaml").read_text())
-    mapping["recovery"]["lora-r4"]["training"]["text"] = text
-    with pytest.raises(PalimpsestError, match=r"training\.text: .*other pools.*Write recovery_R"):
-        settings.load(mapping, "my.yaml")
+    mapping["calibration"]["told"] = {"text": text}
+    for written in (text, {"calibration": "told"}):
+        mapping["recovery"]["lora-r4"]["training"]["text"] = written
+        with pytest.raises(PalimpsestError, match=r"training\.text: .*other pools.*Write recovery_R"):
+            settings.load(mapping, "my.yaml")
