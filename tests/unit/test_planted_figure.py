@@ -1,0 +1,72 @@
+"""The figure of planted truths: a line a recovery and model, points on the truth, and no verdicts made up."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas
+import pytest
+from matplotlib.text import Text
+
+from palimpsest.presentation import style
+from palimpsest.presentation.data import Tables
+from palimpsest.presentation.figures import planted
+from palimpsest.provenance import PalimpsestError
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+METRICS = {"planted_truth": 1.0, "planted_delta": 0.9, "planted_power": 1.0, "planted_coverage": 0.95}
+
+
+def rows(model: str, recovery: str, shares=SHARES, task: str = "closed_book"):
+    for share, (metric, factor) in itertools.product(shares, METRICS.items()):
+        value = float(share > 0) if metric == "planted_power" else factor * share
+        yield {
+            "model": model, "label": "dense", "method": "dense", "level": "full", "seed": 0, "recovery": recovery,
+            "task": task, "subset": f"share={share:g}", "scoring": "generated", "layer": "", "metric": metric,
+            "value": value, "low": value - 0.1, "high": value + 0.1, "n": 60,
+        }  # fmt: skip
+
+
+@pytest.fixture
+def tables(tmp_path):
+    found = [*rows("displaced-a", "lora-r4"), *rows("displaced-b", "lora-r4"), *rows("locked-a", "prompt-8")]
+    found += [*rows("fork-a", "lora-r4", shares=(0.0,)), *rows("displaced-a", "lora-r4", task="closed_book_mc")]
+    pandas.DataFrame(found).to_parquet(tmp_path / "metrics.parquet")
+    return Tables(tmp_path)
+
+
+@pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
+def test_there_is_a_line_a_recovery_and_model_and_it_lies_where_the_metrics_say(tables, width):
+    with style.context():
+        figure = planted.draw(tables, width)
+        figure.draw_without_rendering()
+    calibration, power = figure.axes
+    drawn = [line for line in power.lines if len(line.get_xdata()) in (1, 5)]
+    assert len(drawn) == 4
+    lines = [container.lines[0] for container in calibration.containers]
+    assert sorted(len(line.get_xdata()) for line in lines) == [1, 5, 5, 5]
+    longest = next(line for line in lines if len(line.get_xdata()) == 5)
+    assert list(longest.get_xdata()) == pytest.approx([0, 25, 50, 75, 100])
+    assert list(longest.get_ydata()) == pytest.approx([0, 22.5, 45, 67.5, 90])
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert {"lora-r4, displaced-a", "lora-r4, displaced-b", "prompt-8, locked-a", "lora-r4, fork-a"} <= set(texts)
+
+
+def test_recoveries_have_colours_of_their_own_and_models_lines_of_their_own(tables):
+    with style.context():
+        lines = {name: container.lines[0] for name, container in _legend(planted.draw(tables))}
+    assert lines["lora-r4, displaced-a"].get_color() == lines["lora-r4, displaced-b"].get_color()
+    assert lines["lora-r4, displaced-a"].get_color() != lines["prompt-8, locked-a"].get_color()
+    assert lines["lora-r4, displaced-a"].get_linestyle() != lines["lora-r4, displaced-b"].get_linestyle()
+
+
+def _legend(figure):
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    return zip(names, figure.axes[0].containers, strict=True)
+
+
+def test_a_study_without_planted_models_is_told_so(tmp_path):
+    pandas.DataFrame(rows("atlas", "lora-r4")).assign(metric="acc").to_parquet(tmp_path / "metrics.parquet")
+    with pytest.raises(PalimpsestError, match="no planted_delta of closed_book"), style.context():
+        planted.draw(Tables(tmp_path))
