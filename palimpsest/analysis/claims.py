@@ -175,7 +175,7 @@ def returns(
     metrics: pandas.DataFrame, answers: pandas.DataFrame, *, task: str, recovery: str, threshold: float = 0.0
 ) -> Finding:
     """The recovery returns facts of which its text says nothing, on the cell with the largest damage."""
-    chosen = metrics[(metrics["task"] == task) & metrics["value"].notna()]
+    chosen = metrics[(metrics["task"] == task) & (metrics["subset"] == "all") & metrics["value"].notna()]
     returned = chosen[
         (chosen["metric"] == "returned_unseen") & chosen["recovery"].map(lambda r: fnmatch.fnmatch(r, recovery))
     ]

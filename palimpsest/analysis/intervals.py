@@ -161,6 +161,47 @@ def bootstrap(
     return Estimate(value, float(low), float(high), n)
 
 
+def bootstrap_totals(
+    statistics: Callable[..., Sequence[np.ndarray]],
+    populations: Sequence[np.ndarray],
+    *,
+    n: int,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[Estimate]:
+    """`bootstrap` of several statistics of the same draws that depend on the clusters' totals only.
+
+    `populations` are arrays (totals, clusters). `statistics` gets an array (totals, …) of each, its totals over the
+    clusters that were drawn, and returns as many numbers (…) as there are estimates.
+    """
+    sizes = [population.shape[-1] for population in populations]
+
+    def at(*indices: np.ndarray, axis: int = -1) -> np.ndarray:
+        drawn = [population @ _counts(index) for population, index in zip(populations, indices, strict=True)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.stack(statistics(*drawn))
+
+    everyone = [np.arange(size) for size in sizes]
+    values = at(*everyone)
+    if min(sizes) < 2:
+        return [Estimate(float(value), float("nan"), float("nan"), n) for value in values]
+    result = stats.bootstrap(
+        everyone, at, n_resamples=resamples, vectorized=True, method="percentile",
+        confidence_level=expanded(min(sizes)), rng=seed,
+    )  # fmt: skip
+    ends = zip(values, *result.confidence_interval, strict=True)
+    return [Estimate(float(value), float(low), float(high), n) for value, low, high in ends]
+
+
+def _counts(indices: np.ndarray) -> np.ndarray:
+    """How often each cluster was drawn, (clusters, resamples), of indices (resamples, clusters), or (clusters,)."""
+    size = indices.shape[-1]
+    rows = indices.reshape(-1, size)
+    places = rows + size * np.arange(len(rows))[:, None]
+    counts = np.bincount(places.ravel(), minlength=rows.size).reshape(rows.shape).astype(float)
+    return counts.T if indices.ndim > 1 else counts[0]
+
+
 def expanded(groups: int, level: float = LEVEL) -> float:
     """The level of a percentile interval over so many clusters that covers at `level`."""
     quantile = np.sqrt(groups / (groups - 1)) * stats.t.ppf((1 + level) / 2, groups - 1)

@@ -30,9 +30,10 @@ Of free texts that a model of the study judges (scoring "judge"; judged.py):
     judge_kappa, judge_grade_kappa       the judge's agreement with GPT-4's stored judgements; n = 0 without any
 Of tasks about the facts of the world:
     knowledge_bits, …_per_fact, …_per_parameter, …_per_byte
-                                         knowledge.py, ranked tasks; subset "shown" is every fact but the never shown
-    known_share                          displaced.py; subsets "pool R", "pool V", "pool U"
-    damage, returned_unseen, relearned   displaced.py; on "pool U", "pool U" and "pool R"
+                                         knowledge_bits.py, ranked tasks; "shown" is every fact but the never shown
+    known_share, damage, returned_unseen, relearned, not_returned, known_change, repaired_…, not_repaired
+                                         of cells and recoveries, by pool and exposures (returns.py, knowledge.py)
+    arm                                  no task; the subset is what a recovery can say on displacement (arms.py)
 Of tasks in buckets of length, `people=1`, `people=8`, … (length.py):
     bucket_kept                          1 at the dense control if it answers enough of the bucket to count
     length_interaction                   by kind of length: loss in the longest such bucket minus loss in the shortest
@@ -62,8 +63,19 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from palimpsest.analysis import consistency, displaced, equal_bytes, intervals, knowledge, length, matching, seeds
-from palimpsest.analysis.answers import SCORING, VARIANT, clusters, read_questions
+from palimpsest.analysis import (
+    about_facts,
+    consistency,
+    equal_bytes,
+    intervals,
+    knowledge_bits,
+    length,
+    matching,
+    returns,
+    seeds,
+)
+from palimpsest.analysis.answers import SCORING, VARIANT, clusters
+from palimpsest.analysis.arms import Arm
 from palimpsest.analysis.flips import flips
 from palimpsest.analysis.pairs import of_dense, paired, parts
 
@@ -76,11 +88,16 @@ def metrics(
     *,
     tasks_folder: Path | str | None = None,
     facts: pandas.DataFrame | None = None,
+    correlated: bool = False,
+    arms: Mapping[str, Arm] | None = None,
     measurements: pandas.DataFrame | None = None,
     more: Sequence[pandas.DataFrame] = (),
 ) -> pandas.DataFrame:
-    """The metrics table. `scoring` comes from `task_scoring`; `facts` is facts.parquet, if there is a world; `more` are
-    rows that were made elsewhere."""
+    """The metrics table.
+
+    scoring: from `task_scoring`. facts: the world's facts.parquet, if there is one; `correlated` says whether its
+    attributes go together. arms: the recoveries', from `arms.arms`. more: rows that were made elsewhere.
+    """
     tables = [
         accuracies(answers, scoring),
         published(answers),
@@ -95,40 +112,18 @@ def metrics(
         *more,
     ]
     if facts is not None:
-        tables += _about_facts(answers, scoring, Path(tasks_folder), facts, measurements)
+        asked = about_facts.asked(answers, scoring, tasks_folder)
+        ranked = {task: found for task, found in asked.items() if found[0]["bits"].notna().any()}
+        tables += [bits(*found, measurements).assign(task=task) for task, found in ranked.items()]
+        scored = about_facts.scored(asked, facts, correlated, arms or {})
+        tables += [returns.table(found, arms or {}).assign(task=task) for task, found in scored.items()]
+        tables += [returns.arm_rows(answers, arms or {})]
     table = pandas.concat([part for part in tables if len(part)], ignore_index=True)
     how = table["task"].map({task: found[0] for task, found in scoring.items()} | {"": ""})
     table["scoring"] = table["scoring"].fillna(how) if "scoring" in table else how
     table["layer"] = ""
     table["n"] = table["n"].astype("int64")
     return table[COLUMNS].sort_values([*VARIANT, "task", "subset", "metric"], ignore_index=True)
-
-
-def _about_facts(
-    answers: pandas.DataFrame,
-    scoring: Mapping[str, tuple[str, str]],
-    tasks_folder: Path,
-    facts: pandas.DataFrame,
-    measurements: pandas.DataFrame | None,
-) -> list[pandas.DataFrame]:
-    """Bits, and what was displaced, from the tasks that ask about the world's facts."""
-    asked = {}
-    for task, (_, metric) in scoring.items():
-        rows = answers[answers["task"] == task]
-        if not metric.startswith("perplexity") and len(rows) and (rows["person"] != "").all():
-            questions = read_questions(tasks_folder, task)
-            if (questions["attribute"] != "").all():  # a biography asks for all of a person's facts at once
-                asked[task] = rows, questions
-    selecting = [found for found in asked.values() if (found[1]["use"] == "select").any()]
-    tables = []
-    # One task selects what is known, for all tasks alike.
-    known = displaced.known_facts(*selecting[0]) if selecting else None
-    for task, (rows, questions) in asked.items():
-        if known is not None:
-            tables.append(displaced.table(displaced.scored_facts(rows, questions, facts, known)).assign(task=task))
-        if rows["bits"].notna().any():
-            tables.append(bits(rows, questions, measurements).assign(task=task))
-    return tables
 
 
 def accuracies(answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]]) -> pandas.DataFrame:
@@ -217,12 +212,12 @@ def bits(
 ) -> pandas.DataFrame:
     """Knowledge in bits of each variant, by subset and over all facts that training texts say."""
     rows = []
-    for key, group in knowledge.facts_in_bits(answers, questions).groupby(VARIANT, sort=True):
+    for key, group in knowledge_bits.facts_in_bits(answers, questions).groupby(VARIANT, sort=True):
         name = dict(zip(VARIANT, key, strict=True))
         sizes = _measured(measurements, name)
         shown = group[group["subset"] != "never_shown"]
         for subset, part in [("shown", shown), *group.groupby("subset", sort=True)]:
-            found = knowledge.knowledge_in_bits(part, _parameters(sizes), sizes.get("bytes_total"))
+            found = knowledge_bits.knowledge_in_bits(part, _parameters(sizes), sizes.get("bytes_total"))
             rows += [name | {"subset": subset} | row for row in found]
     return pandas.DataFrame(rows)
 

@@ -11,6 +11,7 @@ import pandas
 from palimpsest.analysis import baselines, between, calibration, judged
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
+from palimpsest.analysis.arms import arms
 from palimpsest.analysis.metrics import COLUMNS, metrics
 from palimpsest.provenance import atomic_file, write_json
 
@@ -36,6 +37,8 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
         task_scoring(results / "tasks", tasks),
         tasks_folder=results / "tasks",
         facts=facts,
+        correlated=facts is not None and grid.study.world.correlation > 0,
+        arms={} if facts is None else arms(grid),
         measurements=_read(results / "measurements.parquet"),
         more=[
             calibration.contrasts(answers, cells),

@@ -1,79 +1,19 @@
-"""Bits of a guesser and of a perfect model are what they must be; the displaced share is right where it was planted."""
+"""What was displaced is found where it was planted, and nowhere else."""
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
 import pandas
 import pytest
+from planted_answers import CELL, DENSE, LORA, SCORING, TASK, VALUES, World, quick_fold
+from scipy import stats
 
-from palimpsest.analysis import displaced
+from palimpsest.analysis import chance, knowledge
 from palimpsest.analysis.answers import VARIANT, read_questions, tidy
-from palimpsest.analysis.knowledge import facts_in_bits, knowledge_in_bits
+from palimpsest.analysis.knowledge import Fold, returned
 from palimpsest.analysis.metrics import metrics
-
-VALUES = [f"v{number}" for number in range(8)]
-USES = ("select", "score", "held_out_form")
-ATTRIBUTES = ("town", "trade")
-DENSE = ("tiny", "dense", "dense", "full", 0, "none")
-CELL = ("tiny", "rtn", "rtn", "2", 0, "none")
-LORA = ("tiny", "rtn", "rtn", "2", 0, "lora-r4")
-SCORING = {"closed_book_mc": ("ranked", "acc")}
-
-
-class World:
-    """People with two attributes, dealt into pools, and models whose answers are planted."""
-
-    def __init__(self, folder, people: int = 150, seed: int = 0):
-        self.rng = np.random.default_rng(seed)
-        persons = [f"p{number}" for number in range(people)]
-        rows = [(person, attribute) for person in persons for attribute in ATTRIBUTES]
-        self.facts = pandas.DataFrame(rows, columns=["person", "attribute"])
-        self.facts["fact"] = self.facts["person"] + "/" + self.facts["attribute"]
-        self.facts["value"] = self.rng.choice(VALUES, len(self.facts))
-        self.facts["rank"] = [persons.index(person) for person, _ in rows]
-        self.facts["shown"] = True
-        self.facts["questions_shown"] = self.facts["rank"] % 2 == 0
-        pools = dict(zip(persons, self.rng.permutation(np.resize(["R", "V", "U"], people)), strict=True))
-        self.facts["pool"] = self.facts["person"].map(pools)
-        self.folder = folder
-        (folder / "closed_book_mc").mkdir()
-        self.questions = self.facts.merge(pandas.Series(USES, name="use"), how="cross")
-        self.questions["question"] = self.questions["fact"] + "/" + self.questions["use"]
-        with open(folder / "closed_book_mc" / "closed_book_mc.jsonl", "w") as file:
-            for row in self.questions.to_dict("records"):
-                json.dump(
-                    {"id": row["question"], "options": VALUES}
-                    | {key: row[key] for key in ("person", "attribute", "use", "pool")},
-                    file,
-                )
-                file.write("\n")
-
-    def answers(self, variant, right: np.ndarray, bits: float = math.nan) -> pandas.DataFrame:
-        """`right`: which facts the variant knows (all forms alike); the others it guesses among the values."""
-        knows = self.questions["fact"].map(dict(zip(self.facts["fact"], right, strict=True)))
-        guess = self.rng.choice(VALUES, len(knows))
-        answer = np.where(knows, self.questions["value"], guess)
-        rows = {"task": "closed_book_mc", "subset": "questions_shown", "question": self.questions["question"]}
-        rows |= {
-            "answer": answer,
-            "correct": answer == self.questions["value"],
-            "person": self.questions["person"],
-            "bits": bits,
-        }
-        return tidy(pandas.DataFrame(rows | dict(zip(VARIANT, variant, strict=True))))
-
-    def displaced(self, damaged: np.ndarray, returned: np.ndarray) -> pandas.DataFrame:
-        """The metrics of a dense model that knows all, a cell that knows what is not damaged, and a recovery."""
-        everything = np.ones(len(self.facts), dtype=bool)
-        variants = ((DENSE, everything), (CELL, ~damaged), (LORA, ~damaged | returned))
-        answers = pandas.concat([self.answers(*variant) for variant in variants])
-        questions = read_questions(self.folder, "closed_book_mc")
-        known = displaced.known_facts(answers, questions)
-        table = displaced.table(displaced.scored_facts(answers, questions, self.facts, known))
-        return table[table["recovery"] != "none"].set_index("metric")
 
 
 @pytest.fixture
@@ -81,31 +21,17 @@ def world(tmp_path):
     return World(tmp_path)
 
 
-def total_bits(world, bits):
-    answers = world.answers(DENSE, np.ones(len(world.facts)), bits)
-    facts = facts_in_bits(answers, read_questions(world.folder, "closed_book_mc"))
-    return {row["metric"]: row["value"] for row in knowledge_in_bits(facts, parameters=1000, size=4000)}
+def worlds(folder, count, **settings):
+    return [World(folder / str(seed), seed=seed, **settings) for seed in range(count)]
 
 
-def test_a_uniform_guesser_knows_zero_bits(world):
-    assert total_bits(world, -math.log2(len(VALUES)))["knowledge_bits"] == pytest.approx(0)
-
-
-def test_a_perfect_model_knows_the_logarithm_of_the_values(world):
-    found = total_bits(world, 0.0)
-    assert found["knowledge_bits_per_fact"] == pytest.approx(math.log2(len(VALUES)))
-    assert found["knowledge_bits"] == pytest.approx(300 * 3)
-    assert found["knowledge_bits_per_parameter"] == pytest.approx(0.9)
-    assert found["knowledge_bits_per_byte"] == pytest.approx(0.225)
-
-
-def test_a_sure_and_wrong_model_knows_less_than_nothing(world):
-    assert total_bits(world, -10.0)["knowledge_bits"] < 0
+def damaged(world, share=0.5):
+    return world.rng.random(len(world.facts)) < share
 
 
 def test_guesser_has_a_known_share_of_zero_and_the_dense_model_of_one(world):
-    nothing = np.zeros(len(world.facts), dtype=bool)
-    answers = pandas.concat([world.answers(DENSE, ~nothing), world.answers(CELL, nothing)])
+    everything = np.ones(len(world.facts))
+    answers = pandas.concat([world.answers(DENSE, everything), world.answers(CELL, 0 * everything)])
     table = metrics(answers, SCORING, tasks_folder=world.folder, facts=world.facts)
     share = table[(table["metric"] == "known_share") & (table["subset"] == "pool U")].set_index("label")
     assert share.loc["dense", "value"] == pytest.approx(1)
@@ -113,77 +39,184 @@ def test_guesser_has_a_known_share_of_zero_and_the_dense_model_of_one(world):
 
 
 def test_full_return_of_unseen_facts_is_one(world):
-    damaged = world.rng.random(len(world.facts)) < 0.5
-    found = world.displaced(damaged, returned=damaged)
-    assert found.loc["returned_unseen", "value"] == pytest.approx(1)
-    assert found.loc["relearned", "value"] == pytest.approx(0, abs=1e-9)
-
-
-def test_no_return_has_an_interval_around_zero(world):
-    damaged = world.rng.random(len(world.facts)) < 0.5
-    found = world.displaced(damaged, returned=np.zeros_like(damaged))
-    assert found.loc["returned_unseen", "low"] < 0 < found.loc["returned_unseen", "high"]
+    lost = damaged(world)
+    found = returned([world.fold(~lost, 1.0)])
+    assert found["returned_unseen"].value == pytest.approx(1)
+    assert found["relearned"].value == pytest.approx(0, abs=1e-9)
+    assert found["not_returned"].value == pytest.approx(0, abs=1e-9)
 
 
 def test_relearning_the_text_is_no_return(world):
-    damaged = world.rng.random(len(world.facts)) < 0.5
-    found = world.displaced(damaged, returned=damaged & (world.facts["pool"] == "R").to_numpy())
-    assert found.loc["returned_unseen", "low"] < 0 < found.loc["returned_unseen", "high"]
-    assert found.loc["relearned", "low"] > 0.7
+    lost = damaged(world)
+    found = returned([world.fold(~lost, ~lost | world.in_pool("R"))])
+    assert found["returned_unseen"].low < 0 < found["returned_unseen"].high
+    assert found["relearned"].low > 0.7
 
 
-def test_planted_half_return_is_covered(tmp_path):
-    covered = 0
-    for seed in range(12):
-        (tmp_path / str(seed)).mkdir()
-        world = World(tmp_path / str(seed), seed=seed)
-        damaged = world.rng.random(len(world.facts)) < 0.6
-        found = world.displaced(damaged, returned=damaged & (world.rng.random(len(damaged)) < 0.5)).loc[
-            "returned_unseen"
-        ]
-        covered += found["low"] <= 0.5 <= found["high"]
-    assert covered >= 10
+def test_the_three_parts_of_the_damage_add_up_to_it(world):
+    lost = damaged(world)
+    found = returned([world.fold(~lost, np.where(lost, 0.3, 1.0))])
+    parts = [found[name].value for name in ("returned_unseen", "relearned", "not_returned")]
+    assert sum(parts) == pytest.approx(1)
+    points = found["damage"].value * found["returned_unseen"].value
+    assert found["known_change"].value == pytest.approx(points)
 
 
-def test_no_verdict_under_ten_points_of_damage(world):
-    damaged = world.rng.random(len(world.facts)) < 0.05
-    found = world.displaced(damaged, returned=damaged)
-    assert math.isnan(found.loc["returned_unseen", "value"]) and math.isnan(found.loc["relearned", "value"])
+@pytest.mark.parametrize("truth", [0.0, 0.5, 1.0])
+def test_the_interval_covers_the_planted_share(truth):
+    rng = np.random.default_rng(0)
+    estimates = [returned([quick_fold(rng, truth)])["returned_unseen"] for _ in range(100)]
+    covered = sum(found.low <= truth <= found.high for found in estimates)
+    assert covered >= (90 if truth < 1 else 100)  # of 100: fewer has a chance of 1 in 90 where the interval covers 95 %
+    assert np.mean([found.value for found in estimates]) == pytest.approx(truth, abs=0.02)
+
+
+def test_facts_that_the_dense_model_was_lucky_with_do_not_count_as_returned(tmp_path):
+    """Every variant is unsure of every fact, and the recovery changes nothing at all."""
+    deltas, flips = [], []
+    for world in worlds(tmp_path, 12, people=300):
+        fold = world.fold(0.45, 0.45, dense=0.75)
+        deltas.append(returned([fold])["returned_unseen"].value)
+        unseen = [rows[rows["pool"] == "U"].set_index("question")["correct"] for rows in (fold.cell, fold.recovered)]
+        flips.append(unseen[1][unseen[0] == 0].mean())
+    assert abs(np.mean(deltas)) < 3 * stats.sem(deltas) and stats.sem(deltas) < 0.09
+    assert np.mean(flips) > 0.4  # which is what looking at single flips would have called returned
+
+
+def test_the_bootstrap_agrees_with_fieller(world):
+    """Fieller's interval of a ratio of two means over people; every fact asked has the same room here."""
+    lost = damaged(world)
+    fold = world.fold(~lost, np.where(lost, 0.6, 1.0))
+    gain, damage = np.array([
+        part["above"].to_numpy() - other["above"].to_numpy()
+        for part, other in ((of(fold.recovered), of(fold.cell)), (of(fold.dense), of(fold.cell)))
+    ])  # fmt: skip
+    n, z = len(gain), stats.t.ppf(0.975, len(gain) - 1)
+    cov = np.cov(gain, damage) / n
+    a, b, c = damage.mean() ** 2 - z**2 * cov[1, 1], gain.mean() * damage.mean() - z**2 * cov[0, 1], gain.mean() ** 2
+    half = math.sqrt(b**2 - a * (c - z**2 * cov[0, 0])) / a
+    found = returned([fold])["returned_unseen"]
+    assert (found.low, found.high) == pytest.approx((b / a - half, b / a + half), abs=0.04)
+    assert found.value == pytest.approx(gain.mean() / damage.mean(), abs=0.02)
+
+
+def of(rows):
+    return rows[rows["pool"] == "U"].groupby("person")[["above"]].sum()
+
+
+def test_swapped_pools_are_the_mean_of_their_folds(world):
+    lost = damaged(world, 0.6)
+    first = world.fold(~lost, np.where(lost, 0.8, 1.0))
+    second = world.fold(~lost, np.where(lost, 0.2, 1.0), seen="U", unseen="R")
+    both, one, other = returned([first, second]), returned([first]), returned([second])
+    for name, estimate in both.items():
+        assert estimate.value == pytest.approx((one[name].value + other[name].value) / 2)
+    assert one["returned_unseen"].value > 0.6 and other["returned_unseen"].value < 0.4
+    width = both["returned_unseen"].high - both["returned_unseen"].low
+    assert width < one["returned_unseen"].high - one["returned_unseen"].low
+    assert both["returned_unseen"].n == one["returned_unseen"].n + other["returned_unseen"].n
+
+
+def test_the_interval_covers_the_mean_over_swapped_pools():
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(60):
+        folds = [quick_fold(rng, 0.2), quick_fold(rng, 0.6, seen="U", unseen="R")]
+        found = returned(folds)["returned_unseen"]
+        covered += found.low <= 0.4 <= found.high
+    assert covered >= 53
+
+
+def test_no_verdict_under_ten_points_of_damage_in_some_fold(world):
+    little, much = damaged(world, 0.05), damaged(world)
+    found = returned([world.fold(~little, 1.0)])
+    assert all(math.isnan(found[name].value) for name in ("returned_unseen", "relearned", "not_returned"))
+    assert found["damage"].value < 0.1 and found["known_change"].value > 0
+    uneven = ~np.where(world.in_pool("R"), little, much)
+    folds = [world.fold(uneven, 1.0), world.fold(uneven, 1.0, seen="U", unseen="R")]
+    assert math.isnan(returned(folds)["returned_unseen"].value)
+    assert returned(folds[:1])["returned_unseen"].value == pytest.approx(1)
 
 
 def test_only_facts_that_the_dense_model_selects_count(world):
-    knows = world.rng.random(len(world.facts)) < 0.4
-    answers, questions = world.answers(DENSE, knows), read_questions(world.folder, "closed_book_mc")
-    known = displaced.known_facts(answers, questions)
+    answers, questions = world.answers(DENSE, damaged(world, 0.4)), read_questions(world.folder, TASK)
+    known = knowledge.known_facts(answers, questions)
     selected = answers[answers["question"].str.endswith("/select") & (answers["correct"] == 1)]
     assert len(known) == len(selected) < len(world.facts)
-    scored = displaced.scored_facts(answers, questions, world.facts, known)
-    assert not scored["question"].str.endswith("/select").any()
+    scored = world.scored(answers)
+    assert len(scored) == 2 * len(known) and not scored["question"].str.endswith("/select").any()
 
 
 def test_answering_the_commonest_value_is_worth_nothing(world):
     world.facts["value"] = np.where(world.rng.random(len(world.facts)) < 0.7, VALUES[0], world.facts["value"])
-    answers = world.answers(DENSE, np.ones(len(world.facts), dtype=bool))
-    questions = read_questions(world.folder, "closed_book_mc")
-    known = displaced.known_facts(answers, questions)
-    value = world.facts.set_index("fact")["value"]
-    truth = answers["question"].str.rsplit("/", n=1).str[0].map(value)
-    common = answers.assign(answer=VALUES[0], correct=(truth == VALUES[0]).astype(float))
-    share = displaced.known_share(displaced.scored_facts(common, questions, world.facts, known))
-    assert (truth == VALUES[0]).mean() > 0.6 and abs(share.value) < 0.1
+    world.questions["value"] = world.questions["fact"].map(world.facts.set_index("fact")["value"])
+    answers = pandas.concat([world.answers(DENSE, np.ones(len(world.facts))), world.answered(CELL, VALUES[0])])
+    common = world.scored(answers)
+    common = common[common["label"] == "rtn"]
+    assert common["correct"].mean() > 0.6 and abs(knowledge.known_share(common).value) < 0.1
+
+
+def test_an_answer_that_is_no_value_has_no_chance(world):
+    answers = pandas.concat([world.answers(DENSE, np.ones(len(world.facts))), world.answered(CELL, "what ?")])
+    scored = world.scored(answers).set_index(["label", "question"]).sort_index()
+    assert (scored.loc["rtn", "above"] == 0).all()
+    assert (scored.loc["rtn", "room"] == scored.loc["dense", "above"]).all()
+
+
+def test_where_attributes_go_together_what_one_can_guess_from_another_fact_is_not_known(tmp_path):
+    """A model that says the town when it is asked for the trade, which follows from it three times in four."""
+    world = World(tmp_path, people=600, correlation=0.75)
+    towns = world.facts[world.facts["attribute"] == "town"].set_index("person")["value"]
+    answers = [
+        world.answers(DENSE, np.ones(len(world.facts))),
+        world.answered(CELL, world.questions["person"].map(towns)),
+    ]
+    shares = {}
+    for name, chances in (("dealt", chance.by_stratum(world.facts)), ("told", chance.by_predictor(world.facts, "R"))):
+        rows = world.scored(pandas.concat(answers), chances)
+        asked = rows[(rows["label"] == "rtn") & (rows["attribute"] == "trade")]
+        shares[name] = {pool: knowledge.known_share(asked[asked["pool"] == pool]) for pool in "RU"}
+    assert all(shares["dealt"][pool].low > 0.6 for pool in "RU")
+    assert all(shares["told"][pool].low < 0.15 and shares["told"][pool].high > -0.15 for pool in "RU")
+
+
+def test_the_predictor_gives_each_value_the_probability_that_it_has_there(tmp_path):
+    """In the same world: three quarters and one eighth of the rest to the town itself."""
+    world = World(tmp_path, people=2000, correlation=0.75)
+    found = chance.by_predictor(world.facts, "R")
+    town = world.facts[world.facts["attribute"] == "town"].set_index("person")["value"]
+    same = found[(found["attribute"] == "trade") & (found["answer"] == found["person"].map(town))]
+    assert same["chance"].mean() == pytest.approx(0.75 + 0.25 / 8, abs=0.04)
+    assert found.groupby(["person", "attribute"])["chance"].sum().mean() == pytest.approx(1, abs=0.02)
+
+
+def test_who_knows_no_more_than_the_text_tells_has_nothing_returned(tmp_path):
+    """Re-learned correlations: the recovery knows that trades follow towns, the cell does not, and neither knows a
+    trade."""
+    deltas = []
+    for world in worlds(tmp_path, 2, people=600, correlation=0.75):
+        is_trade = (world.facts["attribute"] == "trade").to_numpy()
+        towns = world.facts[world.facts["attribute"] == "town"].set_index("person")["value"]
+        guess = world.questions["person"].map(towns).where(world.questions["attribute"] == "trade")
+        recovered = world.answers(LORA, ~is_trade)
+        recovered["answer"] = guess.fillna(pandas.Series(recovered["answer"].to_numpy()))
+        recovered["correct"] = (recovered["answer"] == world.questions["value"]).astype(float)
+        answers = [world.answers(DENSE, np.ones(len(is_trade))), world.answers(CELL, ~is_trade), recovered]
+        for chances in (chance.by_stratum(world.facts), chance.by_predictor(world.facts, "R")):
+            groups = dict(list(world.scored(pandas.concat(answers), chances).groupby(VARIANT)))
+            deltas.append(returned([Fold(*(groups[key] for key in (DENSE, CELL, LORA)))])["returned_unseen"].value)
+    assert min(deltas[::2]) > 0.5 and abs(np.mean(deltas[1::2])) < 0.1
 
 
 def test_biographies_are_about_people_and_ask_for_no_single_fact(world):
-    folder = world.folder / "biography"
-    folder.mkdir(exist_ok=True)
+    (world.folder / "biography").mkdir()
     people = sorted(set(world.facts["person"]))
-    (folder / "biography.jsonl").write_text("".join(json.dumps({"id": p, "person": p}) + "\n" for p in people))
-    written = {"task": "biography", "question": people, "person": people, "measures": '{"true": 0.5}'}
-    everything = np.ones(len(world.facts), dtype=bool)
-    answers = [world.answers(variant, everything) for variant in (DENSE, CELL)]
+    rows = "".join(f'{{"id": "{person}", "person": "{person}"}}\n' for person in people)
+    (world.folder / "biography" / "biography.jsonl").write_text(rows)
+    written = {"task": "biography", "question": people, "person": people, "measures": '{"true": 0.5}', "correct": 1.0}
+    answers = []
     for variant in (DENSE, CELL):
-        rows = written | dict(zip(VARIANT, variant, strict=True)) | {"correct": 1.0}
-        answers.append(tidy(pandas.DataFrame(rows)))
+        answers.append(world.answers(variant, np.ones(len(world.facts))))
+        answers.append(tidy(pandas.DataFrame(written | dict(zip(VARIANT, variant, strict=True)))))
     scoring = SCORING | {"biography": ("generated", "exact_match")}
     table = metrics(pandas.concat(answers), scoring, tasks_folder=world.folder, facts=world.facts)
     found = set(table.loc[table["task"] == "biography", "metric"])

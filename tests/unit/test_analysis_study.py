@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas
@@ -21,6 +22,7 @@ class Grid:
     """Two variants of a study without a world."""
 
     judged_tasks = ()
+    recoveries: ClassVar[dict] = {}
 
     def variants(self):
         return [

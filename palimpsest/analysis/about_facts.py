@@ -1,0 +1,53 @@
+"""The answers about the facts of the world: which tasks ask for them, and how each answer is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas
+
+from palimpsest.analysis import chance, knowledge
+from palimpsest.analysis.answers import read_questions
+from palimpsest.analysis.arms import Arm
+
+Asked = Mapping[str, tuple[pandas.DataFrame, pandas.DataFrame]]  # task -> answers, questions
+
+
+def asked(
+    answers: pandas.DataFrame, scoring: Mapping[str, tuple[str, str]], tasks_folder: Path | str
+) -> dict[str, tuple[pandas.DataFrame, pandas.DataFrame]]:
+    """Task -> (answers, questions) of the tasks whose every question asks for one fact."""
+    found = {}
+    for task, (_, metric) in scoring.items():
+        rows = answers[answers["task"] == task]
+        if not metric.startswith("perplexity") and len(rows) and (rows["person"] != "").all():
+            questions = read_questions(tasks_folder, task)
+            if (questions["attribute"] != "").all():  # a biography asks for all of a person's facts at once
+                found[task] = rows, questions
+    return found
+
+
+def known(asked: Asked) -> pandas.DataFrame | None:
+    """`knowledge.known_facts`; None if no task selects. One task selects what is known, for all tasks alike."""
+    selecting = [found for found in asked.values() if (found[1]["use"] == "select").any()]
+    return knowledge.known_facts(*selecting[0]) if selecting else None
+
+
+def scored(
+    asked: Asked, facts: pandas.DataFrame, correlated: bool, arms: Mapping[str, Arm]
+) -> dict[str, dict[str, pandas.DataFrame]]:
+    """Task -> pool that a recovery's text speaks of -> `knowledge.scored_facts`; empty if no task selects."""
+    selected = known(asked)
+    if selected is None:
+        return {}
+    pools = sorted({"R"} | {arm.seen for arm in arms.values()})
+    if not correlated:
+        guess = chance.by_stratum(facts)
+        rows = {task: knowledge.scored_facts(*pair, facts, selected, guess) for task, pair in asked.items()}
+        return {task: dict.fromkeys(pools, of_task) for task, of_task in rows.items()}
+    guesses = {pool: chance.by_predictor(facts, pool) for pool in pools}
+    return {
+        task: {pool: knowledge.scored_facts(*pair, facts, selected, guess) for pool, guess in guesses.items()}
+        for task, pair in asked.items()
+    }
