@@ -1,0 +1,197 @@
+"""Planted truths: the estimator of what returned, on models whose damage is displacement to a known share.
+
+A planted model is compared with its `reference`, the model of the study that knows all. It was forked from it without
+half of the people (the erased), and then displaced or locked, so that it says what it knows of nobody. What was erased
+cannot return; what was displaced could in full. Mixing erased and displaced people among those that a recovery's text
+does not speak of gives damage that is displaced to any share: 0, ¼, ½, ¾, 1 of the people. The truth is then the ratio
+that the estimator forms when the displaced people's answers are again those of the model before it was displaced
+(`origin`), and the erased people's are as they were.
+
+Replicates are random sets of people, half as many as the smaller side (erased or displaced) has, the same sets for each
+recovery. They overlap, and share one training of each model and recovery: what varies is whom one asks about. So their
+spread is that of an estimate from half of the people drawn at random, which for sets from one side is as wide as the
+sampling error of the estimate from all of that side (Shao & Wu 1989, Ann. Statist. 17:1176), and their coverage says
+nothing of other trainings: for those, plant with other seeds and the other half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas
+
+from palimpsest.analysis import knowledge
+from palimpsest.analysis.answers import VARIANT
+from palimpsest.settings import SWAPPED
+from palimpsest.sources.planted_fork import erased_people
+
+if TYPE_CHECKING:
+    from palimpsest.grid import Grid
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+REPLICATES = 60
+SOURCES = ("forked", "displaced", "locked")
+SPREAD = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A planted model; `reference` knows all, `origin` is it before it was displaced: itself if it never was."""
+
+    model: str
+    reference: str
+    origin: str
+    erased: frozenset[str]
+
+    @property
+    def is_displaced(self) -> bool:
+        return self.origin != self.model
+
+
+def plants(grid: Grid, results: Path) -> list[Plant]:
+    """The planted models of a study whose models lie under `results`/models."""
+    models, found = grid.study.models, []
+    for name, model in models.items():
+        if model.source in SOURCES:
+            reference = model.of
+            while models[reference].source in SOURCES:
+                reference = models[reference].of
+            origin = name if model.source == "forked" else model.of
+            found.append(Plant(name, reference, origin, frozenset(erased_people(results / "models" / name))))
+    return found
+
+
+def known_of_reference(known: pandas.DataFrame, plants: Sequence[Plant]) -> pandas.DataFrame:
+    """`knowledge.known_facts`, with what the reference knows in the place of what a planted model says it knows."""
+    others = known[~known["model"].isin([plant.model for plant in plants])]
+    theirs = [known[known["model"] == plant.reference].assign(model=plant.model) for plant in plants]
+    return pandas.concat([others, *theirs], ignore_index=True)
+
+
+def table(
+    scored: Mapping[str, pandas.DataFrame], plants: Sequence[Plant], replicates: int = REPLICATES
+) -> pandas.DataFrame:
+    """The metrics of each recovery of a planted model.
+
+    scored: `knowledge.scored_facts` of all variants, by the pool that a recovery's text speaks of.
+
+    At `share=0.5` of displaced people: `planted_truth` and `planted_delta`, means over the replicates with their
+    spread, n the people of a replicate; `planted_coverage`, the share of replicates whose interval holds the truth, and
+    `planted_power`, of those whose interval lies above 0 (at share 0 the rate of false alarms), n the replicates. Over
+    all shares `planted_slope`, of the estimate on the truth by least squares.
+    """
+    groups = {}
+    for seen, rows in scored.items():
+        dense = rows[rows["label"] == "dense"]
+        groups |= {(seen, *key): part for key, part in dense.groupby(["model", "recovery"], sort=True)}
+    rows = []
+    for plant in plants:
+        for seen, model, recovery in groups:
+            if (seen, model) == ("R", plant.model) and recovery != "none" and not recovery.endswith(SWAPPED):
+                name = dict(zip(VARIANT, groups[seen, model, recovery].iloc[0][VARIANT], strict=True))
+                rows += [name | row for row in _rows(_replicates(_folds(plant, recovery, groups), plant, replicates))]
+    return pandas.DataFrame(rows, columns=[*VARIANT, "subset", "metric", "value", "low", "high", "n"])
+
+
+Groups = Mapping[tuple[str, str, str], pandas.DataFrame]  # (pool of the text, model, recovery) -> `scored_facts`
+
+
+def _folds(plant: Plant, recovery: str, groups: Groups) -> list[tuple[knowledge.Fold, knowledge.Fold]]:
+    """(what is estimated, the truth) of a recovery, and of its twin whose pools are swapped if it has one."""
+    found = []
+    for name, seen, unseen in ((recovery, "R", "U"), (recovery + SWAPPED, "U", "R")):
+        if (seen, plant.model, name) in groups:
+            reference, cell, origin = (
+                groups[seen, model, "none"] for model in (plant.reference, plant.model, plant.origin)
+            )
+            known = ~origin["person"].isin(plant.erased)
+            undone = pandas.concat([origin[known], cell[cell["person"].isin(plant.erased)]])
+            estimated = knowledge.Fold(reference, cell, groups[seen, plant.model, name], seen=seen, unseen=unseen)
+            found.append((estimated, replace(estimated, recovered=undone)))
+    return found
+
+
+def _replicates(
+    folds: Sequence[tuple[knowledge.Fold, knowledge.Fold]], plant: Plant, replicates: int
+) -> pandas.DataFrame:
+    """(share, replicate, people, truth, value, low, high) of every replicate."""
+    people = np.concatenate([_unseen(estimated) for estimated, _ in folds])
+    is_erased = np.isin(people, sorted(plant.erased))
+    found = []
+    for share in _shares(is_erased, plant.is_displaced):
+        for replicate in range(replicates):
+            chosen = _people(people, is_erased, share, np.random.default_rng(replicate))
+            estimate = knowledge.returned([_among(fold, chosen) for fold, _ in folds])["returned_unseen"]
+            truth = float(np.mean([_ratio(_among(fold, chosen)) for _, fold in folds]))
+            row = {"share": share, "replicate": replicate, "people": len(chosen), "truth": truth}
+            found.append(row | {"value": estimate.value, "low": estimate.low, "high": estimate.high})
+    return pandas.DataFrame(found)
+
+
+def _unseen(fold: knowledge.Fold) -> np.ndarray:
+    return np.sort(fold.dense.loc[fold.dense["pool"] == fold.unseen, "person"].unique())
+
+
+def _among(fold: knowledge.Fold, people: np.ndarray) -> knowledge.Fold:
+    """The fold with these of its unseen people, and nobody else."""
+    dense, cell, recovered = (
+        rows[(rows["pool"] == fold.unseen) & rows["person"].isin(people)]
+        for rows in (fold.dense, fold.cell, fold.recovered)
+    )
+    return replace(fold, dense=dense, cell=cell, recovered=recovered)
+
+
+def _shares(is_erased: np.ndarray, is_displaced: bool) -> tuple[float, ...]:
+    """The shares that can be mixed: one alone where nobody was erased, or nothing displaced."""
+    if not is_displaced:
+        return (0.0,)
+    return SHARES if is_erased.any() else (1.0,)
+
+
+def _people(people: np.ndarray, is_erased: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Half as many people as the smaller side has, or up to three fewer so that quarters are whole: `share` of them
+    displaced, the others erased."""
+    erased, displaced = rng.permutation(people[is_erased]), rng.permutation(people[~is_erased])
+    size = min(len(side) for side in (erased, displaced) if len(side)) // 2
+    size = max(size // 4 * 4, min(size, 4))
+    count = round(share * size)
+    return np.concatenate([displaced[:count], erased[: size - count]])
+
+
+def _ratio(fold: knowledge.Fold) -> float:
+    """The ratio that the estimator forms, without an interval, of a fold that has unseen people only."""
+    dense, cell, recovered = (
+        rows["above"].sum() / rows["room"].sum() for rows in (fold.dense, fold.cell, fold.recovered)
+    )
+    return float((recovered - cell) / (dense - cell))
+
+
+def _rows(found: pandas.DataFrame) -> list[dict]:
+    """Rows (subset, metric, value, low, high, n) of one recovery's replicates."""
+    rows = []
+    for share, part in found.groupby("share", sort=True):
+        # Where the damage is under ten points the estimator gives no verdict, which is no power either.
+        verdicts = part.dropna(subset=["value"])
+        covered = ((verdicts["low"] <= verdicts["truth"]) & (verdicts["truth"] <= verdicts["high"])).mean()
+        subset, n = f"share={share:g}", int(part["people"].iloc[0])
+        rows += [
+            {"subset": subset, "metric": "planted_truth", "n": n} | _spread(part["truth"]),
+            {"subset": subset, "metric": "planted_delta", "n": n} | _spread(verdicts["value"]),
+            {"subset": subset, "metric": "planted_coverage", "n": len(part)} | _spread(pandas.Series([covered])),
+            {"subset": subset, "metric": "planted_power", "n": len(part)}
+            | _spread(pandas.Series([(part["low"] > 0).mean()])),
+        ]
+    if found["share"].nunique() > 1:
+        slopes = [np.polyfit(part["truth"], part["value"], 1)[0] for _, part in found.dropna().groupby("replicate")]
+        rows.append({"subset": "all", "metric": "planted_slope", "n": len(slopes)} | _spread(pandas.Series(slopes)))
+    return rows
+
+
+def _spread(values: pandas.Series) -> dict[str, float]:
+    """The mean, and the middle 95 % of the replicates; none of a single number."""
+    low, high = values.quantile(SPREAD) if len(values) > 1 else (float("nan"), float("nan"))
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
