@@ -63,6 +63,17 @@ def test_no_verdict_is_printed_as_a_dash_and_not_taken_for_a_missing_cell(tmp_pa
     assert "& -- &" in latex.latex(table)
 
 
+def test_the_size_beside_a_recovery_is_that_of_cell_and_adapter_together(tmp_path):
+    folder = example.write(tmp_path / "example")
+    measured = example.measurements()
+    chosen = (measured["metric"] == "bytes_total") & (measured["recovery"] == "lora-r4")
+    measured.loc[chosen & (measured["label"] == "magnitude"), "value"] = 7_250_000
+    measured.to_parquet(folder / "measurements.parquet")
+    rows = read(tables.make("recovery", Tables(folder)))
+    [mine] = [row for row in rows if row["label"] == "magnitude" and row["recovery"] == "lora-r4"]
+    assert float(mine["bytes_total"]) == 7_250_000
+
+
 def test_latex_prints_any_text_as_it_is():
     table = Table([Column("a", "50 % & more", right=False), Column("b", "b", decimals=2)])
     table.add({"a": "a_b{c}^~\\#$ − 2:4", "b": Number(-1234.5, -1300, -1200, 10)})

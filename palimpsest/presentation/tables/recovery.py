@@ -13,6 +13,7 @@ def rows(tables: Tables) -> Table:
     """One row a variant of each recovered cell, the cell alone first; no verdict for damage under ten points."""
     columns = [
         Column("recovery", "recovery", right=False),
+        Column("bytes_total", "size", "MB", 2, 1e-6),
         Column("parameters_extra", "parameters", "extra", 0),
         Column("known_R", "known, R", "%", 1, 100),
         Column("known_U", "known, U", "%", 1, 100),
@@ -29,6 +30,8 @@ def rows(tables: Tables) -> Table:
                 "seed": cell.seed,
                 "recovery": recovery,
             }
+            # With the adapter; of what a recovery put into the weights, what they have become.
+            row["bytes_total"] = tables.measured("bytes_total", [cell], recovery)[cell].value
             for pool, quantity in quantities.POOLS.items():
                 row[f"known_{pool}"] = tables.numbers(quantity, [cell], recovery)[cell]
             if recovery != "none":
