@@ -24,6 +24,10 @@ Of short answers and free texts, what their scorers measure (scoring "measure"; 
     f1, contains                         words in common with the nearest alias; whether a whole alias is in the answer
     rouge_l, coverage                    of a summary with its reference; share of the facts that the reference names
     repetition, length, unique_tokens    share of repeated 4-grams; words; distinct words
+Of variants that choose among soft prompts, anew for each question (scoring "measure"; choices.py):
+    choice_share, choice_margin          by prompt, which is the subset; mean difference of the two best scores
+    chosen, best_prompt, oracle          on "scored forms": share of right answers with the choice, the best single
+                                         prompt, and the prompt that selection forms pick for each fact; and …_minus_…
 Of free texts that a model of the study judges (scoring "judge"; judged.py):
     judge_win_rate, judge_consistency    against the dense model's answer; share of pairs judged alike in both orders
     judge_grade, judge_truncated         1 to 10; share of answers that exceed the judge's context
@@ -65,6 +69,7 @@ import pandas
 
 from palimpsest.analysis import (
     about_facts,
+    choices,
     consistency,
     equal_bytes,
     intervals,
@@ -158,6 +163,7 @@ def measures(answers: pandas.DataFrame) -> pandas.DataFrame:
     for key, group in answers[answers["task"].isin(said)].groupby([*VARIANT, "task"], sort=True):
         name = dict(zip([*VARIANT, "task"], key, strict=True)) | {"scoring": "measure"}
         numbers = pandas.DataFrame(list(group["measures"].map(json.loads)), index=group.index)
+        numbers = numbers.drop(columns=[choices.CHOICE, choices.MARGIN], errors="ignore")
         if "truncated" in numbers:
             numbers["truncated"] = numbers["truncated"].fillna(0.0)
         for subset, part in parts(group):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas
 
-from palimpsest.analysis import baselines, between, calibration, judged
+from palimpsest.analysis import baselines, between, calibration, choices, judged
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
 from palimpsest.analysis.arms import arms
@@ -44,6 +44,8 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
             calibration.contrasts(answers, cells),
             calibration.tokens(results, grid, cells),
             between.between_recoveries(answers),
+            choices.choices(answers),
+            choices.oracles(answers, results / "tasks", tasks, choices.choosers(grid)),
             baselines.baselines(results / "tasks", tasks),
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
