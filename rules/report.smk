@@ -28,7 +28,7 @@ rule analyse:
         answers=f"{RESULTS}/answers.parquet",
         metrics=f"{RESULTS}/metrics.parquet",
         claims=f"{RESULTS}/claims.json",
-        facts=[f"{RESULTS}/facts.parquet"] if study.world else [],
+        facts=[f"{RESULTS}/facts.parquet", f"{RESULTS}/facts.md"] if study.world else [],
         times=times("analyse"),
     log:
         log_of("analyse"),
@@ -76,6 +76,7 @@ rule tables:
     input:
         metrics=f"{RESULTS}/metrics.parquet",
         measurements=f"{RESULTS}/measurements.parquet",
+        rounds=f"{RESULTS}/latency.parquet",
         claims=f"{RESULTS}/claims.json",
         leaks=LEAKS,
         clocks=CLOCKS,
@@ -102,6 +103,7 @@ rule page:
         rules.tables.output.tables,
         FIGURES,
         PROBES,
+        SIMILARITY,
     output:
         html=report(f"{RESULTS}/report.html", category="The study's own report", labels={"study": study.name}),
         times=times("report"),

@@ -26,6 +26,9 @@ def figures(tables: Tables) -> list[str]:
     world = tables.has(quantities.CLOSED_BOOK)
     tasks = {quantity.task for quantity in quantities.by_task(tables)}
     many = len({quantity.task for quantity in quantities.judged(tables)}) >= MANY_TASKS
+    costs = recovers(tables) and bool(quantities.judged(tables))
+    timed = costs and bool(tables.contexts(tables.models[0]))
+    similar = recovers(tables) and (tables.folder / "similarity.parquet").exists()
     have = {
         "accuracy": compressed and few and world,
         "knowledge_vs_perplexity": few and bool(kinds) and tables.has(quantities.CLOSED_BOOK_CHANGE),
@@ -37,6 +40,10 @@ def figures(tables: Tables) -> list[str]:
         "origins": compressed and len(cells) <= MOST_CELLS and bool(origins.panels_of(tables)),
         "lengths": compressed and len(cells) <= MOST_CELLS and bool(lengths.kinds_of(tables)),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
+        "cost": costs,
+        "latency": costs and timed,
+        "regimes": similar,
+        "heads": similar,
         "probes": few and (tables.folder / "probes.parquet").exists(),
         "language": compressed and few and not world and len(tasks) < MANY_TASKS,
         "time": bool(tables.times),
@@ -44,8 +51,14 @@ def figures(tables: Tables) -> list[str]:
     return [name for name in FIGURES if have[name]]
 
 
+def recovers(tables: Tables) -> bool:
+    """Whether a compressed cell has a recovery."""
+    return any(not cell.is_dense for cell in tables.recovered)
+
+
 def tables_of(tables: Tables) -> list[str]:
     """Names of the tables that can be made."""
+    costs = recovers(tables) and bool(quantities.judged(tables))
     have = {
         "cells": True,
         "flips": bool(tables.models) and bool(quantities.flips(tables)),
@@ -55,6 +68,8 @@ def tables_of(tables: Tables) -> list[str]:
         "equal_bytes": bool((tables.metrics["metric"] == "cells_at_equal_bytes").any()),
         "calibration": tables.has(quantities.LEAKAGE),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
+        "latency": costs and bool(tables.contexts(tables.models[0])),
+        "latency_pairs": costs and (tables.folder / "latency.parquet").exists(),
         "leaks": len(tables.leaks) > 0,
         "claims": bool(tables.claims),
         "time": bool(tables.times),

@@ -6,6 +6,7 @@ import html
 import re
 
 from palimpsest.presentation import names, style
+from palimpsest.presentation.data import Tables
 from palimpsest.presentation.tables.latex import escape
 from palimpsest.provenance import PalimpsestError
 
@@ -19,6 +20,14 @@ def caption(name: str) -> str:
     if not path.exists():
         raise PalimpsestError(f"{path}: there is no such caption; every figure has one.")
     return " ".join(path.read_text(encoding="utf-8").split())
+
+
+def with_findings(name: str, tables: Tables) -> str:
+    """The caption, how many questions are behind the figure, and what it shows where code can say that."""
+    from palimpsest.presentation import found_of_recoveries, summary
+
+    found = found_of_recoveries.regimes(tables) if name == "regimes" else ""
+    return " ".join(filter(None, [caption(name), summary.counts(tables, name), found]))
 
 
 def as_html(text: str) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas
 
 from palimpsest.grid import Cell
+from palimpsest.measurement.rounds import Rounds
 from palimpsest.presentation import style, times
 from palimpsest.presentation.level_names import family, severity
 from palimpsest.provenance import PalimpsestError, read_json
+from palimpsest.settings import SWAPPED
 
 CELL = ["model", "label", "method", "level", "seed"]
 
@@ -87,7 +89,7 @@ class Tables:
         columns = [*CELL, "recovery", "task", "subset", "scoring", "metric", "value", "low", "high"]
         table = self._parquet("metrics.parquet", columns)
         # `probes` has those of probes, with the random floor, which is no cell; nor are baselines that know no passage.
-        return table[~table["scoring"].isin(("probe", "baseline"))]
+        return table[~table["scoring"].isin(("probe", "baseline", "similarity"))]
 
     @cached_property
     def measurements(self) -> pandas.DataFrame:
@@ -96,6 +98,18 @@ class Tables:
     @cached_property
     def probes(self) -> pandas.DataFrame:
         return self._parquet("probes.parquet", [*CELL, "recovery", "task", "subset", "layer", "metric", "value"])
+
+    @cached_property
+    def similarity(self) -> pandas.DataFrame:
+        return self._parquet("similarity.parquet", [*CELL, "recovery", "task", "subset", "layer", "metric", "value"])
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """The times of every round of the latency measurement."""
+        path = self.folder / "latency.parquet"
+        if not path.exists():
+            raise PalimpsestError(f"{path}: there is no such file; run the study first (make study).")
+        return Rounds.read(path)
 
     @cached_property
     def claims(self) -> list[dict]:
@@ -166,6 +180,24 @@ class Tables:
             cell: names[key] for cell in self.cells if (key := tuple(getattr(cell, part) for part in CELL)) in names
         }
 
+    @property
+    def recoveries(self) -> dict[Cell, list[str]]:
+        """The same without the twins of cross-fitted recoveries, which differ from them by the people of their text."""
+        return {cell: [name for name in names if not name.endswith(SWAPPED)] for cell, names in self.recovered.items()}
+
+    def similar(self, task: str, metric: str, cell: Cell, recovery: str) -> dict[tuple[str, str], Number]:
+        """(layer, subset) -> likeness of a variant to another model (similarity/study.py)."""
+        rows = self.similarity
+        rows = rows[(rows["task"] == task) & (rows["metric"] == metric) & (rows["recovery"] == recovery)]
+        rows = rows[(rows[CELL] == [getattr(cell, part) for part in CELL]).all(axis=1)]
+        if rows.empty:
+            raise PalimpsestError(
+                f"{self.folder / 'similarity.parquet'}: {task}/{metric} is missing for {cell.id}/{recovery}. Run the "
+                "study until it is done."
+            )
+        columns = ("layer", "subset", "value", "low", "high", "n")
+        return {(layer, part): Number(*found) for layer, part, *found in zip(*map(rows.get, columns), strict=True)}
+
     def dense(self, model: str) -> Cell:
         for cell in self.cells:
             if cell.is_dense and cell.model == model:
@@ -208,6 +240,19 @@ class Tables:
         rows = self.measurements
         rows = rows[(rows["metric"] == metric) & (rows["recovery"] == recovery)]
         return self._one_each(rows, self.cells if cells is None else list(cells), metric, "measurements.parquet")
+
+    def timed(self, metric: str, context: int, cell: Cell, recovery: str = "none") -> Number | None:
+        """A time or a ratio of times at a context (measurement/study.py); None where it was not measured."""
+        rows = self.measurements
+        rows = rows[(rows["metric"] == metric) & (rows["context"] == context) & (rows["recovery"] == recovery)]
+        rows = rows[(rows[CELL] == [getattr(cell, part) for part in CELL]).all(axis=1)]
+        return next((Number(*row) for row in zip(*map(rows.get, ("value", "low", "high", "n")), strict=True)), None)
+
+    def contexts(self, model: str) -> list[int]:
+        """The lengths of prompts that times of a model were measured at."""
+        rows = self.measurements
+        rows = rows[(rows["metric"] == "prefill_ms") & (rows["model"] == model)]
+        return sorted(map(int, rows["context"].unique())) if "context" in rows else []
 
     @property
     def probe_tasks(self) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palimpsest.evaluation.judge import is_judged
-from palimpsest.grid import Cell, Grid
+from palimpsest.grid import NONE, Cell, Grid
 from palimpsest.halves import HALVES
 from palimpsest.provenance import PalimpsestError, digest_bytes
 
@@ -28,6 +28,10 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
     "origins": (("metrics.parquet",), "What was lost"),
     "lengths": (("metrics.parquet",), "What was lost"),
     "recovery": (("metrics.parquet",), "What came back"),
+    "cost": (("metrics.parquet", "measurements.parquet"), "What came back"),
+    "latency": (("metrics.parquet", "measurements.parquet"), "What came back"),
+    "regimes": (("metrics.parquet", "similarity.parquet"), "What came back"),
+    "heads": (("metrics.parquet", "similarity.parquet"), "What came back"),
     "probes": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
     "language": (("metrics.parquet", "measurements.parquet"), "What was lost"),
     "time": (("metrics.parquet",), "Where the time went"),
@@ -41,12 +45,15 @@ TABLES: dict[str, tuple[str, ...]] = {
     "equal_bytes": ("metrics.parquet",),
     "calibration": ("metrics.parquet",),
     "recovery": ("metrics.parquet", "measurements.parquet"),
+    "latency": ("measurements.parquet", "metrics.parquet"),
+    "latency_pairs": ("measurements.parquet", "latency.parquet", "metrics.parquet"),
     "leaks": ("leaks.csv",),
     "claims": ("claims.json",),
     "time": (),
 }
 
 
+MEASURED = ("latency", "latency_pairs", "time")  # figures and tables that differ between runs
 ORIGINS = ("open_book_contradiction", "closed_book_distracted", "open_book_absent", "biography")  # what tells them
 MOST_LABELS, MOST_OF_A_METHOD = 30, 4  # that colours, markers and lines can tell apart
 MOST_CELLS = 48  # of a figure with a row a cell
@@ -71,6 +78,10 @@ def figure_names(study: Study) -> list[str]:
         "origins": compressed and len(cells) <= MOST_CELLS and bool(tasks & set(ORIGINS)),
         "lengths": compressed and len(cells) <= MOST_CELLS and "open_book_length" in tasks,
         "recovery": "closed_book" in tasks and bool(study.recovery),
+        "cost": bool(judged) and _recovers(study),
+        "latency": bool(judged) and _recovers(study),
+        "regimes": bool(study.similarity) and _recovers(study),
+        "heads": bool(study.similarity) and _recovers(study),
         "probes": few and bool(study.probes),
         "language": compressed and few and "closed_book" not in tasks and len(tasks) < MANY_TASKS,
         "time": True,
@@ -92,6 +103,8 @@ def table_names(study: Study) -> list[str]:
         "calibration": "closed_book" in study.tasks
         and any(halves <= {study.calibration[name].text for name in names} for names in _sweeps(study).values()),
         "recovery": "closed_book" in study.tasks and bool(study.recovery),
+        "latency": bool(judged) and _recovers(study),
+        "latency_pairs": bool(judged) and _recovers(study),
         "leaks": reads_texts(study),
         "claims": True,
         "time": True,
@@ -138,6 +151,11 @@ def shared_cells(cells: Iterable[Cell]) -> dict[tuple[str, str, int], list[Cell]
 def _sweeps(study: Study) -> dict[str, list[str]]:
     grid = Grid(study)
     return sweeps({cell: found[0] for cell in grid.cells() if (found := grid.calibration(cell))})
+
+
+def _recovers(study: Study) -> bool:
+    """Whether a compressed cell has a recovery."""
+    return any(variant.recovery != NONE and not variant.cell.is_dense for variant in Grid(study).variants())
 
 
 def _right_or_wrong(task: str) -> bool:

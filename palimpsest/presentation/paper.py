@@ -69,7 +69,7 @@ def _section(section: report.Section, study: Tables) -> dict[str, object]:
         {
             "name": name,
             "title": escape(figures.module(name).TITLE),
-            "caption": captions.as_latex(report.unbroken(f"{captions.caption(name)} {summary.counts(study, name)}")),
+            "caption": captions.as_latex(report.unbroken(captions.with_findings(name, study))),
         }
         for name in section.figures
     ]

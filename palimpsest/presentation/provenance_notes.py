@@ -10,8 +10,8 @@ from palimpsest.presentation.data import Tables
 from palimpsest.provenance import digest_file
 
 PACKAGES = ("torch", "transformers", "peft", "lm-eval", "safetensors", "numpy", "pandas", "matplotlib", "snakemake")
-# measurements.parquet differs between runs, so it is no part of this list.
-FILES = ("metrics.parquet", "answers.parquet", "probes.parquet", "claims.json", "facts.parquet")
+# measurements.parquet and latency.parquet differ between runs, so they are no part of this list.
+FILES = ("metrics.parquet", "answers.parquet", "probes.parquet", "similarity.parquet", "claims.json", "facts.parquet")
 
 
 def versions() -> list[tuple[str, str]]:

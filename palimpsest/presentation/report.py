@@ -9,7 +9,16 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from palimpsest.presentation import available, captions, figures, provenance_notes, style, summary, tables
+from palimpsest.presentation import (
+    available,
+    captions,
+    figures,
+    found_of_recoveries,
+    provenance_notes,
+    style,
+    summary,
+    tables,
+)
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.tables.web import web
 from palimpsest.provenance import PalimpsestError, atomic_file
@@ -51,9 +60,14 @@ def sections(study: Tables) -> list[Section]:
         Section("models", "What do the same cells lose on different models?", [], ["models"]),
         Section("judge", "What does the judge say, and can it be believed?", summary.judged(study), [], ["judge"]),
         Section("recovery", "What came back?", summary.came_back(study), ["recovery"], ["recovery"]),
+        Section("cost", "How large are recoveries?", found_of_recoveries.parameters(study), ["cost"]),
+        Section("regimes", "Do recoveries bring attention and activations back?", found_of_recoveries.moved(study),
+                ["regimes", "heads"]),
         Section("probes", "What do the representations still hold?", summary.still_held(study), ["probes"]),
         Section("leaks", "Did calibration or recovery see what was asked?", summary.leaked(study), [], ["leaks"]),
         Section("claims", "Which claims hold here?", tally, [], ["claims"]),
+        Section("latency", "What do recoveries cost in time?", found_of_recoveries.seconds(study), ["latency"],
+                ["latency_pairs", "latency"], measured=True),
         Section("time", "Where did the time go?", summary.spent(study), ["time"], ["time"], measured=True),
     ]  # fmt: skip
     for section in every:
@@ -109,7 +123,7 @@ def _figure(name: str, study: Tables) -> dict[str, object]:
             size: Markup(style.svg(figures.draw(name, study, width), f"{name}-{size}"))
             for size, width in (("wide", style.WIDE), ("narrow", style.NARROW))
         }
-    words = captions.as_html(f"{captions.caption(name)} {summary.counts(study, name)}".strip())
+    words = captions.as_html(captions.with_findings(name, study))
     return drawn | {"title": figures.module(name).TITLE, "caption": Markup(unbroken(words))}
 
 

@@ -82,6 +82,11 @@ class Look:
 
 
 DENSE = Look(INK, "*", SOLID)
+RECOVERIES = (
+    ("#0072b2", "o"), ("#d55e00", "s"), ("#00795a", "^"), ("#cc79a7", "D"), ("#e69f00", "v"), ("#56b4e9", "P"),
+    ("#7570b3", "X"), ("#8c6d31", "h"), ("#b2182b", "<"), ("#4d7c0f", ">"), ("#5b6770", "p"), ("#6b4226", "d"),
+)  # fmt: skip
+ALONE = Look(INK, "x", SOLID)  # a cell without recovery
 
 
 def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
@@ -104,6 +109,17 @@ def looks(labels: Sequence[tuple[str, str]]) -> dict[str, Look]:
             many[method] = place = many.get(method, -1) + 1
             result[label] = Look(color, marker, others[place % len(others)], fill=FILLS[place % len(FILLS)])
     return result
+
+
+def recovery_looks(recoveries: Sequence[str]) -> dict[str, Look]:
+    """recovery -> Look; what has the colour and marker of an earlier one has another line, and is hollow."""
+    lines = (SOLID, DASHED, DASHDOT, DOTTED)
+    found = {}
+    for number, name in enumerate(sorted(recoveries)):
+        again, place = divmod(number, len(RECOVERIES))
+        color, marker = RECOVERIES[place]
+        found[name] = Look(color, marker, lines[(again + number) % 4], "none" if again else "full")
+    return found
 
 
 @contextlib.contextmanager

@@ -222,6 +222,8 @@ def counts(tables: Tables, figure: str) -> str:
     shown = {
         "knowledge_bits": ("closed_book_mc",),
         "recovery": ("closed_book",),
+        "cost": ("closed_book",),
+        "latency": ("closed_book",),
         "knowledge_vs_perplexity": ("closed_book", "perplexity"),
     }
     metrics = tables.metrics
@@ -235,7 +237,7 @@ def counts(tables: Tables, figure: str) -> str:
         sizes = sorted(set(group["n"].astype(int)))
         many = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         parts.append(f"{many} {what} ({quantities.title_of(task)})")
-    return f"n = {', '.join(parts)}." if parts and figure not in ("time", "probes") else ""
+    return f"n = {', '.join(parts)}." if parts and figure not in ("time", "probes", "regimes", "heads") else ""
 
 
 def _signed(value: float) -> str:

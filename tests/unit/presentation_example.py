@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas
 
+from palimpsest.measurement.rounds import Rounds, ratios, spread
+
 VARIANT = ["model", "label", "method", "level", "seed", "recovery"]
 GRID = {
     "magnitude": {"0.5": 0.03, "0.6": 0.17, "2:4": 0.09},
@@ -18,6 +20,7 @@ GRID = {
     "svd": {"k0.8": 0.06, "k0.6": 0.38},
     "svd-llm": {"k0.8": 0.03, "k0.6": 0.2},
 }
+EXTRA = {"none": 0, "prompt-32": 4096, "lora-r4": 8192}
 RECOVERED = {("magnitude", "0.6"), ("rtn", "2"), ("svd", "k0.6")}
 BITS = {"0.5": 17.0, "0.6": 13.8, "2:4": 17.0, "4": 4.3, "3": 3.3, "2": 2.3, "k0.8": 25.6, "k0.6": 19.2, "full": 32.0}
 
@@ -89,6 +92,8 @@ def metrics() -> pandas.DataFrame:
         if variant[-1] == "none" and variant[1] != "dense":
             add(variant, "closed_book", "pool U", "damage", damage, 0.03)
         elif variant[-1] != "none":
+            if variant[-1] == "lora-r4":
+                add(variant, "closed_book", "prompt-32", "minus_recovery", 0.35 * damage, 0.02)
             add(variant, "closed_book", "pool U", "returned_unseen", 0.3 if variant[-1] == "prompt-32" else 0.65, 0.15)
             add(variant, "closed_book", "pool R", "relearned", 0.1 if variant[-1] == "prompt-32" else 0.25, 0.1)
     columns = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
@@ -105,11 +110,73 @@ def measurements() -> pandas.DataFrame:
         total = (artifact or 4 * weights) + (524_288 if variant[0] == "atlas" else 196_608)
         measured = {
             "bytes_artifact": (artifact, "bytes"), "bytes_total": (total, "bytes"), "bits_per_weight": (bits, "bits"),
-            "parameters": (weights + 131_072, ""), "parameters_extra": (0 if variant[-1] == "none" else 4096, ""),
-            "peak_memory_bytes": (3e8, "bytes"), "prefill_ms": (4.2, "ms"), "decode_ms": (2.1, "ms"),
+            "parameters": (weights + 131_072, ""), "parameters_extra": (EXTRA[variant[-1]], ""),
+            "peak_memory_bytes": (3e8, "bytes"),
         }  # fmt: skip
-        rows += [[*variant, metric, value, nothing, nothing, 1, unit] for metric, (value, unit) in measured.items()]
-    return pandas.DataFrame(rows, columns=[*VARIANT, "metric", "value", "low", "high", "n", "unit"])
+        rows += [[*variant, metric, value, nothing, nothing, 1, unit, 0] for metric, (value, unit) in measured.items()]
+    table = pandas.DataFrame(rows, columns=[*VARIANT, "metric", "value", "low", "high", "n", "unit", "context"])
+    return pandas.concat([table, times_measured()], ignore_index=True)
+
+
+CONTEXTS = (16, 64)
+WAYS = {"none": {"plain": 1.0}, "prompt-32": {"plain": 1.1}, "lora-r4": {"plain": 1.6, "merged": 1.02}}
+
+
+def rounds() -> Rounds:
+    """Three rounds, of which the second is half as fast; low-rank cells are faster as two factors."""
+    found = Rounds()
+    for variant, _ in variants():
+        row = dict(zip(VARIANT, variant, strict=True))
+        ways = WAYS[variant[-1]] | ({"factors": 0.8} if variant[-1] == "none" and variant[1] == "svd" else {})
+        for (way, slower), context in itertools.product(ways.items(), CONTEXTS):
+            times = [(slower * (1 + context / 64) * turn, 0.9 * slower * turn) for turn in (1.0, 2.0, 1.02)]
+            found.add(row, way, context, times)
+    return found
+
+
+def times_measured() -> pandas.DataFrame:
+    """Rows of measurements.parquet, as measurement/study.py writes them."""
+    every, rows = rounds(), []
+    for variant, _ in variants():
+        row = dict(zip(VARIANT, variant, strict=True))
+        cell = row | {"recovery": "none"}
+        dense = cell | {"label": "dense", "method": "dense", "level": "full"}
+        for way, context, phase in itertools.product(("plain", "merged", "factors"), CONTEXTS, ("prefill", "decode")):
+            if (own := every.of(row, way, context, phase)) is None:
+                continue
+            name = phase if way == "plain" else f"{phase}_{way}"
+            rows.append(row | {"metric": f"{name}_ms", "context": context} | spread(own))
+            for reference, other in (("dense", dense), ("cell", cell)):
+                if (row, way) != (other, "plain"):
+                    ratio = spread(ratios(own, every.of(other, "plain", context, phase)))
+                    rows.append(row | {"metric": f"{name}_over_{reference}", "context": context} | ratio)
+    return pandas.DataFrame(rows).assign(unit="")
+
+
+def similarity() -> pandas.DataFrame:
+    """LoRA brings attention half of the way back, the prompt takes it further away."""
+    rows = []
+    for variant, damage in variants():
+        if variant[1:4:2] not in RECOVERED:
+            continue
+        way = {"none": 1.0, "lora-r4": 0.5, "prompt-32": 1.4}[variant[-1]]
+        for layer in range(1, 5):
+            heads = [f"head {number}" for number in range(4)]
+            for subset in ("all", *heads):
+                far = 0.3 * damage * (layer / 4) * (1 + (heads.index(subset) - 1.5) / 4 if subset != "all" else 1)
+                values = {"attention_js_to_dense": far * way}
+                values |= {"activation_cka_to_dense": 1 - far * way} if subset == "all" else {}
+                if variant[-1] != "none":
+                    moved, nearer = far * abs(way - 1), far * (1 - way)
+                    values |= {"attention_js_to_cell": moved, "attention_js_towards_dense": nearer}
+                    if subset == "all":
+                        values |= {"activation_cka_to_cell": 1 - moved, "activation_cka_towards_dense": nearer}
+                rows += [[*variant, subset, str(layer), metric, value] for metric, value in values.items()]
+                if layer == 3 and subset == "all":
+                    rows += [[*variant, "all", "all", metric, value] for metric, value in values.items()]
+    table = pandas.DataFrame(rows, columns=[*VARIANT, "subset", "layer", "metric", "value"])
+    ends = {"low": table["value"] - 0.002, "high": table["value"] + 0.002}
+    return table.assign(task="closed_book", scoring="similarity", n=100, **ends)
 
 
 def probes() -> pandas.DataFrame:
@@ -278,6 +345,8 @@ def write(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     metrics().to_parquet(folder / "metrics.parquet")
     measurements().to_parquet(folder / "measurements.parquet")
+    rounds().table().to_parquet(folder / "latency.parquet")
+    similarity().to_parquet(folder / "similarity.parquet")
     probes().to_parquet(folder / "probes.parquet")
     (folder / "claims.json").write_text(json.dumps(claims()))
     times(folder)

@@ -199,7 +199,9 @@ def study_settings(**changes):
 
 def test_names_follow_from_the_study():
     embedded = names.figure_names(study_settings())
-    assert embedded == ["accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips", "recovery", "probes", "time"]
+    lost = ["accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips"]
+    assert embedded == [*lost, "recovery", "cost", "latency", "probes", "time"]
+    assert {"regimes", "heads"} <= set(names.figure_names(study_settings(similarity={})))
     without = study_settings(tasks=["blimp", "perplexity_wikitext2"], recovery={}, probes=[])
     assert names.figure_names(without) == ["flips", "language", "time"]
     assert names.table_names(without) == ["cells", "flips", "matching", "tasks", "claims", "time"]
@@ -258,7 +260,9 @@ def test_figures_of_reading_are_those_of_its_study(reading):
 
 def test_figures_of_the_tables_are_those_of_the_study(study, swept):
     grid = {label: {"levels": list(levels)} for label, levels in example.GRID.items()}
-    assert available.figures(study) == names.figure_names(study_settings(compression=grid, recovery=RECOVERED))
+    assert available.figures(study) == names.figure_names(
+        study_settings(compression=grid, recovery=RECOVERED, similarity={})
+    )
     assert available.figures(swept) == ["calibration", "models"]
     assert available.tables_of(swept) == ["cells", "tasks", "calibration"]
 

@@ -14,10 +14,12 @@ import pytest
 import yaml
 from checkout import Checkout
 
+from palimpsest.presentation import names
 from palimpsest.provenance import digest_file
 
 STUDY = ("--configfile", "studies/tiny.yaml")
-MEASURED = ("measurements.parquet", "times", "logs", "workflow-report.html", "report.html")  # differ from run to run
+# What differs from run to run.
+MEASURED = ("measurements.parquet", "latency.parquet", "times", "logs", "workflow-report.html", "report.html")
 
 
 def digests(checkout) -> dict[str, str]:
@@ -27,7 +29,7 @@ def digests(checkout) -> dict[str, str]:
     return {
         name: digest_file(path)
         for path in sorted(files)
-        if not (name := path.relative_to(root).as_posix()).startswith(MEASURED) and "time" not in path.stem
+        if not (name := path.relative_to(root).as_posix()).startswith(MEASURED) and path.stem not in names.MEASURED
     }
 
 

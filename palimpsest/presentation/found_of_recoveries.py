@@ -1,0 +1,140 @@
+"""What a study found of the cost of recoveries and of what they do inside the model, in sentences."""
+
+from __future__ import annotations
+
+from palimpsest.measurement.rounds import MERGED, PHASES, PLAIN
+from palimpsest.presentation import quantities
+from palimpsest.presentation.data import Number, Tables
+from palimpsest.presentation.figures.regimes import compared, task_of
+from palimpsest.presentation.recovery_costs import Pair, longest, pairs, slower
+from palimpsest.presentation.summary import few, named
+
+PUBLISHED_FEWER, PUBLISHED_SLOWER = 21, 2.5  # times fewer parameters; 60 % less latency is a ratio of 2.5
+WORDS = {"attention_js": "attention (Jensen-Shannon, bits)", "attention_cosine": "attention (cosine)",
+         "activation_cosine": "activations (cosine)", "activation_cka": "activations (linear CKA)"}  # fmt: skip
+
+
+def parameters(tables: Tables) -> list[str]:
+    """For each cell the prompt that is as accurate as an adapter of most times its parameters; then the claim of 21."""
+    if not _is_measured(tables):
+        return []
+    found = pairs(tables)
+    sentences = []
+    for cell in dict.fromkeys(pair.cell for pair in found):
+        mine = [pair for pair in found if pair.cell == cell]
+        equal = [pair for pair in mine if pair.as_accurate and pair.fewer > 1]
+        if equal:
+            best = max(equal, key=lambda pair: pair.fewer)
+            sentences.append(
+                f"{named(tables, cell)}: {best.prompt} ({best.parameters[1]:,.0f} parameters) loses less than 5 points "
+                f"against {best.weights}, which has {best.fewer:.1f} times as many: {_points(best.difference)}."
+            )
+        elif mine:
+            sentences.append(
+                f"{named(tables, cell)}: no prompt is shown to lose less than 5 points against an adapter of weights "
+                f"that has more parameters; nearest is {_points(*_nearest(mine))}."
+            )
+    if found:
+        wide = [pair for pair in found if pair.fewer >= PUBLISHED_FEWER]
+        equal = [pair for pair in wide if pair.as_accurate]
+        largest = max(pair.fewer for pair in found)
+        sentences.append(
+            f"{PUBLISHED_FEWER} times fewer parameters at equal accuracy: {len(wide)} of {len(found)} pairs of adapter "
+            f"and prompt differ by so much (the most is {largest:.1f} times)"
+            + (f", and in {len(equal)} of them the prompt is as accurate." if wide else ".")
+        )
+    return sentences
+
+
+def seconds(tables: Tables) -> list[str]:
+    """How much slower adapters of weights are than prompts, beside the weights and merged; then the claim of 60 %."""
+    if not _is_measured(tables) or not (found := pairs(tables)):
+        return []
+    sentences = []
+    for way, words in ((PLAIN, "Beside the weights"), (MERGED, "Merged into them")):
+        for phase, what in zip(PHASES, ("to read the input", "for each new token"), strict=True):
+            ratio = {pair: slower(tables, pair, phase, longest(tables, pair.cell), way) for pair in found}
+            low, high = (pick(ratio, key=lambda pair: ratio[pair].value) for pick in (min, max))
+            enough = [pair for pair in found if ratio[pair].low >= PUBLISHED_SLOWER]
+            maybe = [pair for pair in found if ratio[pair].high >= PUBLISHED_SLOWER]
+            sentences.append(
+                f"{words}, an adapter takes {_times(low, ratio)} to {_times(high, ratio)} as long as a prompt {what}; "
+                f"60 % less latency ({PUBLISHED_SLOWER} times) is reached in every round by {len(enough)} of "
+                f"{len(found)} pairs, in some round by {len(maybe)}."
+            )
+    return sentences
+
+
+def moved(tables: Tables) -> list[str]:
+    """Which recoveries move attention and activations towards the dense model's, away from them, or not clearly."""
+    if not (tables.folder / "similarity.parquet").exists() or not compared(tables):
+        return []
+    task = task_of(tables)
+    sentences = [f"On the texts of {quantities.title_of(task)}, mean over blocks, against the cell alone:"]
+    for cell, recoveries in compared(tables).items():
+        for measure in ("attention_js", "activation_cka"):
+            found = {
+                recovery: tables.similar(task, f"{measure}_towards_dense", cell, recovery)["all", "all"]
+                for recovery in recoveries
+            }
+            parts = []
+            for way, chosen in (
+                ("towards the dense model", lambda number: number.low > 0),
+                ("away from it", lambda number: number.high < 0),
+                ("neither clearly", lambda number: number.low <= 0 <= number.high),
+            ):
+                names = [f"{name} {_signed(number)}" for name, number in found.items() if chosen(number)]
+                if names:
+                    parts.append(f"{way}: {few(names)}")
+            if parts:
+                sentences.append(f"{named(tables, cell)}, {WORDS[measure]}: {'; '.join(parts)}.")
+    return sentences
+
+
+def regimes(tables: Tables) -> str:
+    """The same in one sentence a measure, for a caption: in how many cells each recovery moves it, and which way."""
+    task, sentences = task_of(tables), []
+    for measure, what in (("attention_js", "Attention"), ("activation_cka", "Activations")):
+        counts: dict[str, list[int]] = {}
+        for cell, recoveries in compared(tables).items():
+            for recovery in recoveries:
+                number = tables.similar(task, f"{measure}_towards_dense", cell, recovery)["all", "all"]
+                count = counts.setdefault(recovery, [0, 0, 0])
+                for place, is_so in enumerate((number.low > 0, number.high < 0, True)):
+                    count[place] += is_so
+        words = [f"{name} {towards} and {away} of {n}" for name, (towards, away, n) in sorted(counts.items())]
+        sentences.append(
+            f"{what}, mean over blocks: number of cells in which it moves towards the dense model's, and away from it, "
+            f"intervals without zero: {', '.join(words)}."
+        )
+    return f"Texts of {quantities.title_of(task)}. {' '.join(sentences)}"
+
+
+def _is_measured(tables: Tables) -> bool:
+    return bool(tables.recovered) and (tables.folder / "latency.parquet").exists() and bool(tables.models)
+
+
+def _nearest(mine: list[Pair]) -> tuple[Number, str]:
+    best = max(mine, key=lambda pair: pair.difference.low)
+    return best.difference, f"{best.prompt} against {best.weights} ({best.fewer:.1f} times its parameters), "
+
+
+def _points(difference: Number, before: str = "") -> str:
+    value, low, high = (
+        f"{100 * end:+.1f}".replace("-", "−") for end in (difference.value, difference.low, difference.high)
+    )
+    return f"{before}{value} points [{low}, {high}]"
+
+
+def _times(pair: Pair, ratio: dict[Pair, Number]) -> str:
+    found = ratio[pair]
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}] ({pair.weights} over {pair.prompt})"
+
+
+def _signed(number: Number) -> str:
+    value, low, high = (f"{end:+.3f}".replace("-", "−") for end in _ends(number))
+    return f"{value} [{low}, {high}]"
+
+
+def _ends(number: Number) -> tuple[float, float, float]:
+    return number.value, number.low, number.high
