@@ -30,6 +30,7 @@ SECTIONS = {
     "disk": "Bytes of an artifact",
     "peers": "Against llmcompressor",
     "answering": "Answering, against lm-eval's HFLM",
+    "idp": "Choosing a soft prompt",
 }
 
 

@@ -42,6 +42,7 @@ def recovery_problems(study: Study) -> Iterator[Problem]:
             yield from _parts(grid, path, methods, recovery)
             yield from _budget(place, recovery)
             yield from _mended(grid, path, declared, recovery)
+            yield from _choice(path, recovery)
         if training := recovery.training:
             yield from _unseen(path, "text", training.text, "recovery_R")
             yield from _sampled(study, (*path, "training"), training)
@@ -192,6 +193,18 @@ def _cross_fit(study: Study, name: str) -> Iterator[Problem]:
     if training.cross_fit and f"{name}{SWAPPED}" in study.recovery:
         text = f"recovery.{name} makes a recovery of this name, trained on {SWAPPED_TEXT}. Give this one another."
         yield Problem(("recovery", f"{name}{SWAPPED}"), text)
+
+
+def _choice(path: KeyPath, recovery: Recovery) -> Iterator[Problem]:
+    """Dynamic prompts have something to choose from; one that is always chosen is among them."""
+    if recovery.method != "idp" or not recovery.of:
+        return
+    if len(recovery.of) == 1:
+        yield Problem((*path, "of"), "there is nothing to choose from: idp is made of two prompts or more.")
+    place, number = (*path, "options", "prompt"), recovery.options.get("prompt")
+    if recovery.options.get("choose") == "always" and not (type(number) is int and 1 <= number <= len(recovery.of)):
+        text = f"`choose: always` needs the number of a prompt of `of`, 1 to {len(recovery.of)}; it is {show(number)}."
+        yield Problem(place, text, nested(place, 1))
 
 
 def _positive(path: KeyPath, known: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Problem]:

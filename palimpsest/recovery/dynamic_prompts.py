@@ -98,7 +98,7 @@ class DynamicPrompts(torch.nn.Module):
     def choose(self, tokens: Int[Tensor, "rows length"], lengths: Int[Tensor, " rows"]) -> list[Choice]:
         """The prompt of each row; rows have `lengths` tokens and are padded on the right."""
         if self.options.choose == "always":
-            return [Choice(self.names.index(self.options.prompt))] * len(tokens)
+            return [Choice(self.options.prompt - 1)] * len(tokens)
         if self.options.choose == "random":
             rows = [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
             return [Choice(_coin([self.options.seed, row], len(self.names))) for row in rows]

@@ -137,10 +137,10 @@ def _check_options(model, prompts: Mapping[str, torch.Tensor], options: SimpleNa
         listed = options.heads if isinstance(options.heads, list) else [options.heads]
         if not listed or not all(_is_number(head, heads) for head in listed) or not isinstance(options.heads, list):
             raise _refused("heads", options, f'"all" or a list of numbers from 1 to {heads}')
-    if options.choose == "always" and options.prompt not in prompts:
-        raise _refused("prompt", options, f"the one that always is chosen: {' or '.join(prompts)}")
+    if options.choose == "always" and not _is_number(options.prompt, len(prompts)):
+        raise _refused("prompt", options, f"1 to {len(prompts)}, the number in `of` of the one that always is chosen")
     if options.choose != "always" and options.prompt is not None:
-        raise PalimpsestError(f"recovery idp: prompt {options.prompt!r} is for `choose: always`. Drop the key.")
+        raise PalimpsestError(f"recovery idp: prompt {options.prompt} is for `choose: always`. Drop the key.")
     if isinstance(options.seed, bool) or not isinstance(options.seed, int) or options.seed < 0:
         raise _refused("seed", options, "a whole number of at least 0")
 

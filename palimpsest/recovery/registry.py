@@ -50,6 +50,10 @@ def _heads(value: Any) -> bool:
     return value == "all" or (isinstance(value, list) and bool(value) and all(type(head) is int for head in value))
 
 
+def _prompt(value: Any) -> bool:
+    return value is None or (type(value) is int and value >= 1)
+
+
 def _one_of(*values: str) -> tuple[str, Range]:
     """The first is the default."""
     return values[0], Range(f"one of {', '.join(values)}", lambda value: value in values)
@@ -63,7 +67,7 @@ _DYNAMIC = {  # option -> (default, what is allowed); each is a choice that the 
     "positions": _one_of("shared", "own"),
     "block_mask": (True, None),
     "choose": _one_of("maximum attention", "minimum attention", "random", "always", "mean of all"),
-    "prompt": (None, None),
+    "prompt": (None, Range("the number of a prompt, 1 for the first of `of`", _prompt, 1)),
     "shuffle": (False, None),
     "seed": (0, RANGES["NotNegative"]),
 }

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from test_evaluation_engine import FAMILIES, random_model
 from test_evaluation_language_model import CONTEXTS, PAIRS, PASSAGE, TEXTS, requests
 from transformers import AutoModelForCausalLM
 
+from palimpsest import checks, settings
 from palimpsest.compression.cell import compress
 from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.divergence import Reference
@@ -136,7 +138,7 @@ def starts(prompts, positions):
 
 
 SEVERAL = {"maximum attention": {}, "own positions": {"positions": "own"}, "minimum": {"choose": "minimum attention"},
-           "random": {"choose": "random", "seed": 3}, "always": {"choose": "always", "prompt": "long"},
+           "random": {"choose": "random", "seed": 3}, "always": {"choose": "always", "prompt": 2},
            "mean of layers": {"layer": "mean", "softmax": "prompts and input"}}  # fmt: skip
 
 
@@ -345,7 +347,7 @@ def test_two_runs_write_the_same_bytes(cell, trained, tmp_path):
 
 def test_always_one_prompt_is_that_prompt_by_itself(cell, tiny_tokenizer, trained, tmp_path):
     """At positions of its own: the same numbers as peft's model with that prompt."""
-    options = {"choose": "always", "prompt": "prompt-5", "positions": "own"}
+    options = {"choose": "always", "prompt": 2, "positions": "own"}
     make_idp(cell, tmp_path / "adapter", options=options, of=trained)
     scores = [
         LanguageModel(load(folder)[0], tiny_tokenizer).loglikelihood(requests("loglikelihood", PAIRS[:20]))
@@ -363,8 +365,9 @@ def test_always_one_prompt_is_that_prompt_by_itself(cell, tiny_tokenizer, traine
         ({"heads": []}, r"heads \[\] is not"),
         ({"softmax": "input"}, 'softmax "input" is not one of prompts, prompts and input'),
         ({"choose": "oracle"}, 'choose "oracle" is not one of maximum attention'),
-        ({"choose": "always"}, "prompt null is not the one that always is chosen: prompt-3 or prompt-5"),
-        ({"prompt": "prompt-3"}, "is for `choose: always`"),
+        ({"choose": "always"}, "prompt null is not 1 to 2, the number in `of`"),
+        ({"choose": "always", "prompt": 3}, "prompt 3 is not 1 to 2"),
+        ({"prompt": 1}, "prompt 1 is for `choose: always`"),
         ({"shuffle": 1}, "shuffle 1 is not true or false"),
     ],
     ids=str,
@@ -405,3 +408,26 @@ def test_a_probe_reads_the_states_behind_the_prompt_of_each_question(llama, tiny
     for number, question in enumerate(CONTEXTS[:4]):
         alone = hidden_states(model, tiny_tokenizer, [question])
         assert torch.allclose(together[:, number].float(), alone[:, 0].float(), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"of": ["prompt-4"]}, r"recovery\.idp\.of: there is nothing to choose from"),
+        ({"of": ["lora-r2", "prompt-4"]}, '"lora-r2" is a lora; idp is made of prompt, p-tuning'),
+        ({"options": {"layer": "men"}}, r'"men" is out of range: layer is a layer, 1 for the first, or "mean"'),
+        ({"options": {"choose": "always", "prompt": 3}}, r"of `of`, 1 to 2; it is 3"),
+        ({"options": {"choose": "always"}}, r"of `of`, 1 to 2; it is null"),
+    ],
+    ids=str,
+)
+def test_a_study_is_told_before_any_job_starts(changes, message):
+    study = checks.read_yaml(Path(__file__).parents[2] / "studies" / "tiny.yaml")
+    four = study["recovery"]["prompt-4"]
+    study["recovery"]["prompt-2"] = four | {"options": {"tokens": 2}}
+    idp = {"method": "idp", "of": ["prompt-2", "prompt-4"], "cells": four["cells"]}
+    study["recovery"]["idp"] = idp | {"options": {"layer": "mean", "heads": [1, 2]}}
+    settings.load(study, "x.yaml")
+    study["recovery"]["idp"] = idp | changes
+    with pytest.raises(PalimpsestError, match=message):
+        settings.load(study, "x.yaml")
