@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas
@@ -10,6 +10,7 @@ import pandas
 from palimpsest.analysis import chance, knowledge
 from palimpsest.analysis.answers import read_questions
 from palimpsest.analysis.arms import Arm
+from palimpsest.analysis.planted import Plant, known_of_reference
 
 Asked = Mapping[str, tuple[pandas.DataFrame, pandas.DataFrame]]  # task -> answers, questions
 
@@ -28,17 +29,22 @@ def asked(
     return found
 
 
-def known(asked: Asked) -> pandas.DataFrame | None:
-    """`knowledge.known_facts`; None if no task selects. One task selects what is known, for all tasks alike."""
-    selecting = [found for found in asked.values() if (found[1]["use"] == "select").any()]
-    return knowledge.known_facts(*selecting[0]) if selecting else None
+def selecting(asked: Asked) -> tuple[pandas.DataFrame, pandas.DataFrame] | None:
+    """The task that selects what is known, for all tasks alike: the first one with forms that select."""
+    return next((found for found in asked.values() if (found[1]["use"] == "select").any()), None)
+
+
+def known(asked: Asked, plants: Sequence[Plant] = ()) -> pandas.DataFrame | None:
+    """`knowledge.known_facts`; None if no task selects. Planted models are asked for what their reference knows."""
+    found = selecting(asked)
+    return found and known_of_reference(knowledge.known_facts(*found), plants)
 
 
 def scored(
-    asked: Asked, facts: pandas.DataFrame, correlated: bool, arms: Mapping[str, Arm]
+    asked: Asked, facts: pandas.DataFrame, correlated: bool, arms: Mapping[str, Arm], plants: Sequence[Plant] = ()
 ) -> dict[str, dict[str, pandas.DataFrame]]:
     """Task -> pool that a recovery's text speaks of -> `knowledge.scored_facts`; empty if no task selects."""
-    selected = known(asked)
+    selected = known(asked, plants)
     if selected is None:
         return {}
     pools = sorted({"R"} | {arm.seen for arm in arms.values()})
