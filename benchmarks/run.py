@@ -31,6 +31,7 @@ SECTIONS = {
     "peers": "Against llmcompressor",
     "answering": "Answering, against lm-eval's HFLM",
     "idp": "Choosing a soft prompt",
+    "recovery_latency": "Prompts, prefixes and LoRA, in time",
 }
 
 

@@ -32,10 +32,11 @@ def medians(times: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(spent) for name, spent in times.items()}
 
 
-def ratio(times: Mapping[str, list[float]], over: str, under: str) -> str:
+def ratio(times: Mapping[str, list[float]], over: str, under: str, decimals: int = 1) -> str:
     """The median of the ratios turn by turn, and their range."""
     found = sorted(a / b for a, b in zip(times[over], times[under], strict=True))
-    return f"{statistics.median(found):.1f} ({found[0]:.1f} to {found[-1]:.1f})"
+    middle, low, high = (f"{value:.{decimals}f}" for value in (statistics.median(found), found[0], found[-1]))
+    return f"{middle} ({low} to {high})"
 
 
 def command(*arguments: str) -> Callable[[], object]:

@@ -12,19 +12,21 @@ from pathlib import Path
 from palimpsest.evaluation.forward import Forward
 
 
-def latency(forward: Forward, tokens: Sequence[int], new_tokens: int) -> tuple[float, float]:
+def latency(
+    forward: Forward, tokens: Sequence[int], new_tokens: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, float]:
     """Milliseconds of the prefill of `tokens`, and of one generated token (mean of `new_tokens`).
 
     What is timed is the evaluation's own engine, the same loop for every variant: keys and values of a soft prompt are
     there before, the choice among several is part of the prefill, and the vocabulary is projected at the last token.
     """
     forward.chosen.clear()
-    started = time.perf_counter()
+    started = clock()
     logits, kept = forward.prefill(tuple(tokens))
     logits.argmax(-1).tolist()  # an accelerator has then done what it was given
-    prefilled = time.perf_counter()
+    prefilled = clock()
     forward.decode(logits, kept, lambda _: False, new_tokens + 1)
-    ended = time.perf_counter()
+    ended = clock()
     return 1e3 * (prefilled - started), 1e3 * (ended - prefilled) / max(1, new_tokens)
 
 
