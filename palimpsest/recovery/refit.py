@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palimpsest.compression.methods.lowrank import damped_gram, leading, projected
+from palimpsest.compression.methods.lowrank import damped_gram, projected, scaled
 from palimpsest.compression.rounding import Grid, int8_rows, runs_of
+from palimpsest.compression.spectrum import answer_directions, precisions, reaches
 from palimpsest.compression.statistics import Statistics
 from palimpsest.compression.weights import (
     Codebook,
@@ -67,13 +68,21 @@ def _fitted(weight: Float[Tensor, "out in"], like: CompressedWeight, stats: Stat
     raise TypeError(f"no way to give a matrix the form of {type(like).__name__}")
 
 
-def truncated(weight: Float[Tensor, "out in"], rank: int, stats: Statistics, key: tuple = ("refit",)) -> LowRank:
+def truncated(
+    weight: Float[Tensor, "out in"], rank: int, stats: Statistics, scales: Float[Tensor, " in"] | None = None
+) -> LowRank:
     """The nearest matrix of this rank: in its answers to the inputs of `stats`, or in itself without their Gram matrix.
 
-    U_r U_rᵀ W with U the eigenvectors of W G Wᵀ (G = E[xxᵀ], or the identity): see lowrank.projected.
+    U_r U_rᵀ W with U the eigenvectors of W G Wᵀ (G = E[xxᵀ], or the identity): see lowrank.projected. scales: the
+    square roots of a diagonal G that is taken in its place.
     """
-    moments = partial(damped_gram, stats, TIES) if "gram" in stats.needs else None
-    return projected(weight, *leading(weight, stats, rank, key, lambda: (weight, moments)))
+    moments = partial(damped_gram, stats, TIES) if "gram" in stats.needs and scales is None else None
+    seen = weight if scales is None else scaled(weight, scales)
+    for dtype in precisions(weight):
+        basis, sizes = answer_directions(seen, moments, rank, dtype)
+        if reaches(sizes, rank, dtype):
+            break
+    return projected(weight, basis, sizes)
 
 
 def _on_grid(weight: Float[Tensor, "out in"], like: Quantized) -> Quantized:

@@ -8,6 +8,7 @@ import os
 import pytest
 import torch
 from conftest import make_model_folder
+from safetensors.torch import save_file
 
 import palimpsest
 from palimpsest.compression import artifact
@@ -15,7 +16,7 @@ from palimpsest.compression.cell import compress
 from palimpsest.compression.layer import compress_weight
 from palimpsest.compression.statistics import Statistics
 from palimpsest.compression.weights import Dense, LowRank
-from palimpsest.provenance import PalimpsestError, folder_digest
+from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest, write_json
 from palimpsest.recovery.closed import walk as closed_walk
 from palimpsest.recovery.closed.inputs import PairedStatistics, target
 from palimpsest.recovery.closed.methods import METHODS
@@ -159,6 +160,13 @@ def test_two_step_update_is_two_least_squares_problems(case):
         return ((weight.double() - approximation.double()) @ x.T).norm().item()
 
     assert error(found.dense()) < error(left.float() @ compressed.right) < error(compressed.dense())
+
+
+def test_factors_that_are_the_best_already_are_left_so_by_the_update(case):
+    weight, inputs, _ = case
+    best = compress_weight(weight, inputs, "svd-llm", "k0.6")
+    found = METHODS["svd-llm-update"].repair(weight, best, Statistics.of(inputs)).replacement
+    torch.testing.assert_close(found.dense(), best.dense(), atol=2e-3, rtol=1e-3)
 
 
 def test_target_on_other_inputs_is_the_ridge_regression_of_the_dense_answers(case):
@@ -391,6 +399,41 @@ def test_every_form_of_compression_is_kept_by_refitting(seed):
             assert torch.equal(found.dense() != 0, like.kept & (found.dense() != 0))
         nearer = (found.dense() - changed).norm() < (like.dense() - changed).norm()
         assert nearer, method
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_matrices_stored_the_other_way_and_encoders_are_repaired_too(tmp_path, family):
+    import transformers
+    from conftest import make_tokenizer
+
+    torch.manual_seed(0)
+    if family == "gpt2":
+        shape = {"vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 16}
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**shape))
+    else:
+        shape = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+        model = transformers.BertForMaskedLM(
+            transformers.BertConfig(**shape, intermediate_size=16, max_position_embeddings=64)
+        )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    with atomic_folder(tmp_path / "dense") as folder:
+        model.save_pretrained(folder)
+        make_tokenizer().save_pretrained(folder)
+    rows = torch.randint(4, 60, (30, 12), generator=torch.Generator().manual_seed(0))
+    with atomic_folder(tmp_path / "calibration") as folder:
+        save_file({"input_ids": rows, "lengths": torch.full((30,), 12)}, folder / "tokens.safetensors")
+        write_json(folder / "calibration.json", {})
+    compress(tmp_path / "dense", tmp_path / "cell", method="rtn", level="3")
+    for inputs in ("dense", "compressed"):
+        recover(
+            tmp_path / "cell", tmp_path / inputs / "adapter", method="eora", options={"rank": 16, "inputs": inputs},
+            calibration_folder=tmp_path / "calibration",
+        )  # fmt: skip
+        expected, found = logits(model.eval()), logits(palimpsest.load(tmp_path / inputs)[0])
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
+    assert not torch.allclose(logits(palimpsest.load(tmp_path / "cell")[0]), expected, atol=0.02)
 
 
 # ---- bad input

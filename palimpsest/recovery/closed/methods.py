@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from palimpsest.compression.methods.lowrank import leading, projected, scaled
 from palimpsest.compression.statistics import Statistics
 from palimpsest.compression.weights import CompressedWeight, LowRank
 from palimpsest.recovery.refit import QUANTIZED, TIES, refit, truncated
@@ -60,12 +59,12 @@ def qera(
     error = _error(target, compressed)
     if variant == "exact":
         return Repair(correction=truncated(error, rank, stats))
-    return Repair(correction=_by_channel(error, stats.input_norms, stats, rank))
+    return Repair(correction=truncated(error, rank, stats, stats.input_norms))
 
 
 def lqer(target: Matrix, compressed: CompressedWeight, stats: Statistics, *, rank: int) -> Repair:
     """SVD_r(E diag(s)) diag(s)⁻¹ with s_j = E|x_j| (L²QER, Zhang et al., arXiv:2402.02446)."""
-    return Repair(correction=_by_channel(_error(target, compressed), stats.input_magnitudes, stats, rank))
+    return Repair(correction=truncated(_error(target, compressed), rank, stats, stats.input_magnitudes))
 
 
 def loftq(target: Matrix, compressed: CompressedWeight, stats: Statistics, *, rank: int, iterations: int = 5) -> Repair:
@@ -76,9 +75,9 @@ def loftq(target: Matrix, compressed: CompressedWeight, stats: Statistics, *, ra
     """
     weight = target.to(_precise(target))
     correction = torch.zeros_like(weight)
-    for iteration in range(iterations):
+    for _ in range(iterations):
         rounded = refit(weight - correction, compressed, stats)
-        found = truncated(weight - rounded.dense().to(weight), rank, stats, ("loftq", iteration))
+        found = truncated(weight - rounded.dense().to(weight), rank, stats)
         correction = found.matrix()
     return Repair(found, rounded)
 
@@ -86,8 +85,9 @@ def loftq(target: Matrix, compressed: CompressedWeight, stats: Statistics, *, ra
 def two_step_update(target: Matrix, compressed: LowRank, stats: Statistics) -> Repair:
     """Least squares for the left factor, then for the right one: min ‖T x − U V x‖² over U, then over V.
 
-    U ← T G Vᵀ (V G Vᵀ)⁻¹, then V ← (UᵀU)⁻¹ Uᵀ T (Wang et al., arXiv:2403.07378, section 3.3, which has the first). T is
-    the target (W, or inputs.target for the inputs of the repaired model) and G the second moments of the inputs.
+    U ← T G Vᵀ (V G Vᵀ)⁻¹, then V ← (UᵀU)⁻¹ Uᵀ T (after Wang et al., arXiv:2403.07378). T is the target and G = E[xxᵀ]:
+    on the dense model's inputs T = W, so that this is min ‖W X − U V X‖; on the inputs X′ of the repaired model T is
+    that of inputs.target, so that this is min ‖W X − U V X′‖ (with its ridge).
     """
     wanted, gram = target.double(), stats.damped_gram(TIES)
     seen = gram @ compressed.right.double().T
@@ -113,8 +113,3 @@ def _error(target: Matrix, compressed: CompressedWeight) -> Matrix:
 
 def _precise(weight: Tensor) -> torch.dtype:
     return torch.promote_types(weight.dtype, torch.float32)
-
-
-def _by_channel(error: Matrix, scales: Float[Tensor, " in"], stats: Statistics, rank: int) -> LowRank:
-    found = leading(error, stats, rank, ("by channel",), lambda: (scaled(error, scales), None))
-    return projected(error, *found)
