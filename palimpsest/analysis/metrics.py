@@ -37,6 +37,8 @@ Of tasks about the facts of the world:
                                          knowledge_bits.py, ranked tasks; "shown" is every fact but the never shown
     known_share, damage, returned_unseen, relearned, not_returned, known_change, repaired_…, not_repaired
                                          of cells and recoveries, by pool and exposures (returns.py, knowledge.py)
+    planted_truth, planted_delta, planted_coverage, planted_power, planted_slope
+                                         of recoveries of planted models, by share of displaced people (planted.py)
     arm                                  no task; the subset is what a recovery can say on displacement (arms.py)
 Of tasks in buckets of length, `people=1`, `people=8`, … (length.py):
     bucket_kept                          1 at the dense control if it answers enough of the bucket to count
@@ -50,6 +52,10 @@ Of calibrations (calibration.py):
     calibration_leakage                  at cells calibrated on half of the people: own half minus other half
     calibration_content                  at the others: what calibration on the other half keeps more than theirs
     calibration_tokens                   no task; the subset is the name of the calibration
+Of recoveries that choose among prompts (idp_gain.py):
+    idp_gain                             minus the best of the prompts, which is chosen on the other half of the people
+Of facts that are not said, with the layer of a probe (unsaid.py):
+    unsaid_read, unsaid_chance           share of them that the probe reads, and what it would read by chance
 Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):
     acc, control_acc, selectivity        probing/probes.py
 Of recoveries and their cells (scoring "similarity", with their layer; the subset is a head, or "all"):
@@ -76,6 +82,7 @@ from palimpsest.analysis import (
     knowledge_bits,
     length,
     matching,
+    planted,
     returns,
     seeds,
 )
@@ -95,13 +102,15 @@ def metrics(
     facts: pandas.DataFrame | None = None,
     correlated: bool = False,
     arms: Mapping[str, Arm] | None = None,
+    plants: Sequence[planted.Plant] = (),
     measurements: pandas.DataFrame | None = None,
     more: Sequence[pandas.DataFrame] = (),
 ) -> pandas.DataFrame:
     """The metrics table.
 
     scoring: from `task_scoring`. facts: the world's facts.parquet, if there is one; `correlated` says whether its
-    attributes go together. arms: the recoveries', from `arms.arms`. more: rows that were made elsewhere.
+    attributes go together. arms: the recoveries', from `arms.arms`. plants: from `planted.plants`. more: rows that
+    were made elsewhere.
     """
     tables = [
         accuracies(answers, scoring),
@@ -120,8 +129,9 @@ def metrics(
         asked = about_facts.asked(answers, scoring, tasks_folder)
         ranked = {task: found for task, found in asked.items() if found[0]["bits"].notna().any()}
         tables += [bits(*found, measurements).assign(task=task) for task, found in ranked.items()]
-        scored = about_facts.scored(asked, facts, correlated, arms or {})
+        scored = about_facts.scored(asked, facts, correlated, arms or {}, plants)
         tables += [returns.table(found, arms or {}).assign(task=task) for task, found in scored.items()]
+        tables += [planted.table(found, plants).assign(task=task) for task, found in scored.items()]
         tables += [returns.arm_rows(answers, arms or {})]
     table = pandas.concat([part for part in tables if len(part)], ignore_index=True)
     how = table["task"].map({task: found[0] for task, found in scoring.items()} | {"": ""})

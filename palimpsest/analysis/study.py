@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pandas
 
-from palimpsest.analysis import baselines, between, calibration, choices, judged
+from palimpsest.analysis import about_facts, baselines, benchmark, between, calibration, choices, judged, planted
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
 from palimpsest.analysis.arms import arms
+from palimpsest.analysis.idp_gain import idp_gain
 from palimpsest.analysis.metrics import COLUMNS, metrics
+from palimpsest.analysis.unsaid import unsaid
 from palimpsest.provenance import atomic_file, write_json
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path | str, more: Sequence[str] = ()) -> None:
-    """Write answers.parquet, metrics.parquet, claims.json, and facts.parquet where there is a world.
+    """Write answers.parquet, metrics.parquet, claims.json, and where there is a world facts.parquet with facts.md.
 
     Reads every variant's answers.parquet, the task folders, the tables named in `more` (probes, similarity: their rows
     are metrics too), the records of the calibrations, the world's facts.parquet and measurements.parquet (for bits per
@@ -32,24 +34,32 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
     facts = _read(results / "world" / "facts.parquet")
     cells = calibration.calibrated(grid)
     judgements = [Path(variant.folder(str(results))) / "judgements.parquet" for variant in variants]
+    scoring = task_scoring(results / "tasks", tasks)
+    correlated = facts is not None and grid.study.world.correlation > 0
+    of_recovery = {} if facts is None else arms(grid)
+    plants = [] if facts is None else planted.plants(grid, results)
     table = metrics(
         answers,
-        task_scoring(results / "tasks", tasks),
+        scoring,
         tasks_folder=results / "tasks",
         facts=facts,
-        correlated=facts is not None and grid.study.world.correlation > 0,
-        arms={} if facts is None else arms(grid),
+        correlated=correlated,
+        arms=of_recovery,
+        plants=plants,
         measurements=_read(results / "measurements.parquet"),
         more=[
             calibration.contrasts(answers, cells),
             calibration.tokens(results, grid, cells),
             between.between_recoveries(answers),
+            idp_gain(answers, choices.choosers(grid)),
             choices.choices(answers),
             choices.oracles(answers, results / "tasks", tasks, choices.choosers(grid)),
             baselines.baselines(results / "tasks", tasks),
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
     )
+    asked = {} if facts is None else about_facts.asked(answers, scoring, results / "tasks")
+    table = pandas.concat([table, _unsaid(results, asked, plants)], ignore_index=True)
     for name in more:
         rows = pandas.read_parquet(results / f"{name}.parquet").astype({"layer": str})
         table = pandas.concat([table, rows[COLUMNS]], ignore_index=True)
@@ -57,8 +67,18 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
     write_table(results / "answers.parquet", answers)
     write_table(results / "metrics.parquet", table)
     if facts is not None:
-        write_table(results / "facts.parquet", facts)
+        found = benchmark.table(asked, scoring, facts, correlated, of_recovery, plants)
+        benchmark.write(results, grid.study.name, found)
     write_json(results / "claims.json", verdicts)
+
+
+def _unsaid(results: Path, asked: about_facts.Asked, plants: Sequence[planted.Plant]) -> pandas.DataFrame:
+    """What probes read of the facts that variants do not say, where the study has probes and a task that selects."""
+    said = _read(results / "probe_answers.parquet")
+    selecting = about_facts.selecting(asked)
+    if said is None or selecting is None:
+        return pandas.DataFrame(columns=COLUMNS)
+    return unsaid(*selecting, about_facts.known(asked, plants), said)
 
 
 def write_table(path: Path, table: pandas.DataFrame) -> None:

@@ -13,6 +13,7 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,26 @@ COLUMNS = ("model", "label", "method", "level", "seed", "recovery", "task", "sub
 COLUMNS += ("value", "low", "high", "n")
 
 
-def probe_variant(
-    task: str, identity: Mapping[str, Any], hidden: np.ndarray, questions: Sequence[Mapping[str, str]]
-) -> Iterator[dict[str, Any]]:
-    """Rows of `probes.parquet` for one variant: `acc`, `control_acc` and `selectivity` by attribute and layer.
+@dataclass(frozen=True)
+class Read:
+    """What a probe of one attribute at one layer said of each question that has enough people of its value."""
 
-    hidden: (layers + 1, questions, width); the middle layer and the last one are read.
-    """
+    layer: int
+    attribute: str
+    numbers: np.ndarray  # of the questions
+    said: np.ndarray
+    right: np.ndarray
+    control_right: np.ndarray
+
+
+def read_variant(hidden: np.ndarray, questions: Sequence[Mapping[str, str]]) -> list[Read]:
+    """Probes of every attribute at the middle layer and the last; hidden: (layers + 1, questions, width)."""
     by_attribute: dict[str, list[int]] = defaultdict(list)
     for number, question in enumerate(questions):
         by_attribute[question["attribute"]].append(number)
     last = len(hidden) - 1
+    found = []
     for layer in sorted({max(1, last // 2), last}):
-        outcomes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for attribute, numbers in sorted(by_attribute.items()):
             people = np.array([questions[number]["person"] for number in numbers])
             values = np.array([questions[number]["value"] for number in numbers])
@@ -46,7 +54,16 @@ def probe_variant(
             people, values = people[kept], values[kept]
             states = hidden[layer][numbers][kept].astype(np.float32)
             control = control_labels(values, people, attribute)
-            outcomes[attribute] = predicted(states, values, people), predicted(states, control, people)
+            said = predictions(states, values, people)
+            right, control_right = said == values[: len(said)], predicted(states, control, people)
+            found.append(Read(layer, attribute, np.array(numbers)[kept][: len(said)], said, right, control_right))
+    return found
+
+
+def metric_rows(task: str, identity: Mapping[str, Any], read: Sequence[Read]) -> Iterator[dict[str, Any]]:
+    """Rows of `probes.parquet` for one variant: `acc`, `control_acc` and `selectivity` by attribute and layer."""
+    for layer in sorted({each.layer for each in read}):
+        outcomes = {each.attribute: (each.right, each.control_right) for each in read if each.layer == layer}
         outcomes["all"] = tuple(np.concatenate([pair[side] for pair in outcomes.values()]) for side in (0, 1))
         for attribute, (right, control_right) in outcomes.items():
             found = {"task": task, "subset": attribute, "scoring": "probe", "layer": layer}
@@ -63,9 +80,15 @@ def common(labels: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 def predicted(states: np.ndarray, labels: np.ndarray, people: np.ndarray) -> np.ndarray:
     """Whether a probe that never saw the person names the person's label."""
-    right = np.zeros(len(labels), dtype=bool)
+    said = predictions(states, labels, people)
+    return said == labels[: len(said)]
+
+
+def predictions(states: np.ndarray, labels: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """What a probe that never saw the person says of each row; nothing where there are no two labels to tell apart."""
+    said = np.empty_like(labels)
     if len(set(labels)) < 2:
-        return right[:0]
+        return said[:0]
     folds = folds_of(people)
     for fold in range(FOLDS):
         train, test = folds != fold, folds == fold
@@ -76,8 +99,8 @@ def predicted(states: np.ndarray, labels: np.ndarray, people: np.ndarray) -> np.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             probe.fit((states[train] - mean) / scale, labels[train])
-        right[test] = probe.predict((states[test] - mean) / scale) == labels[test]
-    return right
+        said[test] = probe.predict((states[test] - mean) / scale)
+    return said
 
 
 def folds_of(people: np.ndarray) -> np.ndarray:

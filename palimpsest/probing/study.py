@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 
 from palimpsest.probing.features import hidden_states, read_features
-from palimpsest.probing.probes import COLUMNS, probe_variant
+from palimpsest.probing.probes import COLUMNS, Read, metric_rows, read_variant
 from palimpsest.provenance import atomic_file, verify_folder
 
 if TYPE_CHECKING:
@@ -19,28 +19,52 @@ if TYPE_CHECKING:
 RANDOM = "random"  # label and method of the twin with random weights
 
 
+ANSWERS = "probe_answers.parquet"  # beside the table
+
+
 def probe(results: Path, grid: Grid, task: str, output: Path) -> None:
-    """Read every variant's features under `results`; write the table.
+    """Read every variant's features under `results`; write the table, and beside it what the probes said.
 
     Probes have one row a variant, attribute ("all" together), layer and metric: `acc`, `control_acc`, `selectivity`.
     """
     rows: list[dict[str, Any]] = []
+    said: list[pandas.DataFrame] = []
     twins: set[str] = set()
     for variant in grid.variants():
         hidden, questions = read_features(Path(variant.folder(str(results))) / "features")
-        rows += probe_variant(task, variant.row, hidden.numpy(), questions)
+        read = read_variant(hidden.numpy(), questions)
+        rows += metric_rows(task, variant.row, read)
+        said.append(_answers(read, questions).assign(**variant.row, task=task))
         model = variant.cell.model
         if model not in twins:
             twins.add(model)
-            rows += _floor(task, model, results / "models" / model, questions)
-    table = pandas.DataFrame(rows, columns=list(COLUMNS))
-    with atomic_file(output) as temporary:
-        table.to_parquet(temporary, index=False)
+            twin = random_features(results / "models" / model, questions)
+            rows += metric_rows(task, _identity(model), read_variant(twin, questions))
+    for path, table in (
+        (output, pandas.DataFrame(rows, columns=list(COLUMNS))),
+        (output.with_name(ANSWERS), pandas.concat(said, ignore_index=True)),
+    ):
+        with atomic_file(path) as temporary:
+            table.to_parquet(temporary, index=False)
 
 
-def _floor(task: str, model: str, folder: Path, questions: list[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
-    identity = {"model": model, "label": RANDOM, "method": RANDOM, "level": "full", "seed": 0, "recovery": "none"}
-    yield from probe_variant(task, identity, random_features(folder, questions), questions)
+def _answers(read: list[Read], questions: list[Mapping[str, str]]) -> pandas.DataFrame:
+    """layer, person, attribute, value, and what the probe said."""
+    parts = [
+        pandas.DataFrame({
+            "layer": each.layer,
+            "person": [questions[number]["person"] for number in each.numbers],
+            "attribute": each.attribute,
+            "value": [questions[number]["value"] for number in each.numbers],
+            "said": each.said,
+        })
+        for each in read
+    ]  # fmt: skip
+    return pandas.concat(parts, ignore_index=True)
+
+
+def _identity(model: str) -> dict[str, Any]:
+    return {"model": model, "label": RANDOM, "method": RANDOM, "level": "full", "seed": 0, "recovery": "none"}
 
 
 def random_features(model_folder: Path, questions: list[Mapping[str, str]], seed: int = 0) -> np.ndarray:

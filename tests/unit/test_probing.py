@@ -119,8 +119,10 @@ def test_a_variant_has_a_row_for_each_attribute_layer_and_metric():
     ]
     hidden = np.stack([np.concatenate([states, states])] * 5)
     rows = list(
-        probes.probe_variant(
-            "attribute_value", {"model": "m"} | dict.fromkeys(probes.COLUMNS[1:6], "x"), hidden, questions
+        probes.metric_rows(
+            "attribute_value",
+            {"model": "m"} | dict.fromkeys(probes.COLUMNS[1:6], "x"),
+            probes.read_variant(hidden, questions),
         )
     )
     assert {(row["subset"], row["layer"], row["metric"]) for row in rows} == {
