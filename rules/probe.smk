@@ -9,6 +9,7 @@ rule probe:
         tasks=PROBE_TASKS,
     output:
         probes=f"{RESULTS}/probes.parquet",
+        said=f"{RESULTS}/probe_answers.parquet",
         times=times("probe"),
     log:
         log_of("probe"),
