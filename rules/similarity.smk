@@ -1,13 +1,15 @@
 # How near the attention and the activations of every recovery come to those of the dense model and its cell, in one job.
 
 SIMILARITY = f"{RESULTS}/similarity.parquet" if study.similarity else []
+RECOVERED = [variant for variant in grid.variants() if variant.recovery != NONE]
 SIMILARITY_TASKS = [TASK_DONE.format(task=task) for task in study.similarity.tasks] if study.similarity else []
 
 
 rule similarity:
     input:
-        cells=[CELL_DONE.format(**cell.wildcards) for cell in grid.cells()],
-        adapters=[ADAPTER_DONE.format(**variant.wildcards) for variant in grid.variants() if variant.recovery != NONE],
+        cells=sorted({CELL_DONE.format(**variant.cell.wildcards) for variant in RECOVERED}),
+        adapters=[ADAPTER_DONE.format(**variant.wildcards) for variant in RECOVERED],
+        dense=sorted({MODEL_DONE.format(model=variant.cell.model) for variant in RECOVERED}),
         tasks=SIMILARITY_TASKS,
     output:
         similarity=f"{RESULTS}/similarity.parquet",

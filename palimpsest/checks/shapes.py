@@ -93,7 +93,8 @@ def example(kind: Any) -> Any:
         return [example(typing.get_args(plain)[0])]
     if typing.get_origin(plain) is typing.Literal:
         return literals(plain)[0]
-    least = [bound.ge for field in data for bound in field.metadata if hasattr(bound, "ge")] if plain is int else []
+    bounds = [bound for field in data for bound in getattr(field, "metadata", ())]
+    least = [bound.ge for bound in bounds if hasattr(bound, "ge")] if plain is int else []
     return {int: max(least, default=0), float: 0.5, bool: True, str: "name"}.get(plain)
 
 

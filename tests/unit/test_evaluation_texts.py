@@ -46,6 +46,13 @@ def test_text_is_the_question_and_its_right_answer(tmp_path, task, row, changes,
 
 
 @pytest.mark.parametrize(("task", "row", "changes", "wanted"), CASES, ids=[f"{c[0]}-{len(c[2])}" for c in CASES])
+def test_a_prompt_is_the_text_without_the_answer_or_the_whole_text_that_is_scored(tmp_path, task, row, changes, wanted):
+    (found,) = texts.prompts(folder_of(tmp_path, task, row, **changes))
+    assert wanted.startswith(found)
+    assert (found == wanted) == (task == "perplexity")
+
+
+@pytest.mark.parametrize(("task", "row", "changes", "wanted"), CASES, ids=[f"{c[0]}-{len(c[2])}" for c in CASES])
 def test_text_is_what_lm_eval_asks_for_and_takes_as_right(tmp_path, task, row, changes, wanted):
     """lm-eval's own context and right continuation, joined, are the document."""
     from palimpsest.evaluation.questions import Questions
