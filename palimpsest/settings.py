@@ -259,6 +259,9 @@ class OutlierModel(_Model):
     seed: Seed = Field(0, description="Draws the channels.")
 
 
+PLANTED = ("forked", "displaced", "locked")  # sources of models in which it is planted what can return
+
+
 class _PlantedModel(Settings):
     """A model whose truth is known: what of its damage can return is planted."""
 

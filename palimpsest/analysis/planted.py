@@ -26,7 +26,7 @@ import pandas
 
 from palimpsest.analysis import knowledge
 from palimpsest.analysis.answers import VARIANT
-from palimpsest.settings import SWAPPED
+from palimpsest.settings import PLANTED, SWAPPED
 from palimpsest.sources.planted_fork import erased_people
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 REPLICATES = 60
-SOURCES = ("forked", "displaced", "locked")
 SPREAD = (0.025, 0.975)
 
 
@@ -56,9 +55,9 @@ def plants(grid: Grid, results: Path) -> list[Plant]:
     """The planted models of a study whose models lie under `results`/models."""
     models, found = grid.study.models, []
     for name, model in models.items():
-        if model.source in SOURCES:
+        if model.source in PLANTED:
             reference = model.of
-            while models[reference].source in SOURCES:
+            while models[reference].source in PLANTED:
                 reference = models[reference].of
             origin = name if model.source == "forked" else model.of
             found.append(Plant(name, reference, origin, frozenset(erased_people(results / "models" / name))))

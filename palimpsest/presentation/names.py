@@ -10,6 +10,7 @@ from palimpsest.evaluation.judge import is_judged
 from palimpsest.grid import NONE, Cell, Grid
 from palimpsest.halves import HALVES
 from palimpsest.provenance import PalimpsestError, digest_bytes
+from palimpsest.settings import PLANTED
 
 if TYPE_CHECKING:
     from palimpsest.settings import Study
@@ -28,11 +29,15 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
     "origins": (("metrics.parquet",), "What was lost"),
     "lengths": (("metrics.parquet",), "What was lost"),
     "recovery": (("metrics.parquet",), "What came back"),
+    "displaced": (("metrics.parquet",), "What came back"),
+    "displaced_frequency": (("metrics.parquet",), "What came back"),
     "cost": (("metrics.parquet", "measurements.parquet"), "What came back"),
     "latency": (("metrics.parquet", "measurements.parquet"), "What came back"),
     "regimes": (("metrics.parquet", "similarity.parquet"), "What came back"),
     "heads": (("metrics.parquet", "similarity.parquet"), "What came back"),
+    "planted": (("metrics.parquet",), "What came back"),
     "probes": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
+    "unsaid": (("metrics.parquet",), "What the representations still hold"),
     "language": (("metrics.parquet", "measurements.parquet"), "What was lost"),
     "time": (("metrics.parquet",), "Where the time went"),
 }
@@ -45,6 +50,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "equal_bytes": ("metrics.parquet",),
     "calibration": ("metrics.parquet",),
     "recovery": ("metrics.parquet", "measurements.parquet"),
+    "arms": ("metrics.parquet",),
     "latency": ("measurements.parquet", "metrics.parquet"),
     "latency_pairs": ("measurements.parquet", "latency.parquet", "metrics.parquet"),
     "leaks": ("leaks.csv",),
@@ -78,11 +84,15 @@ def figure_names(study: Study) -> list[str]:
         "origins": compressed and len(cells) <= MOST_CELLS and bool(tasks & set(ORIGINS)),
         "lengths": compressed and len(cells) <= MOST_CELLS and "open_book_length" in tasks,
         "recovery": "closed_book" in tasks and bool(study.recovery),
+        "displaced": "closed_book_mc" in tasks and _recovers(study),
+        "displaced_frequency": "closed_book_mc" in tasks and _recovers(study),
         "cost": bool(judged) and _recovers(study),
         "latency": bool(judged) and _recovers(study),
         "regimes": bool(study.similarity) and _recovers(study),
         "heads": bool(study.similarity) and _recovers(study),
+        "planted": "closed_book" in tasks and _plants(study),
         "probes": few and bool(study.probes),
+        "unsaid": compressed and len(cells) <= MOST_CELLS and "closed_book_mc" in tasks and bool(study.probes),
         "language": compressed and few and "closed_book" not in tasks and len(tasks) < MANY_TASKS,
         "time": True,
     }
@@ -103,6 +113,7 @@ def table_names(study: Study) -> list[str]:
         "calibration": "closed_book" in study.tasks
         and any(halves <= {study.calibration[name].text for name in names} for names in _sweeps(study).values()),
         "recovery": "closed_book" in study.tasks and bool(study.recovery),
+        "arms": "closed_book_mc" in study.tasks and _recovers(study),
         "latency": bool(judged) and _recovers(study),
         "latency_pairs": bool(judged) and _recovers(study),
         "leaks": reads_texts(study),
@@ -158,6 +169,12 @@ def _recovers(study: Study) -> bool:
     return any(variant.recovery != NONE and not variant.cell.is_dense for variant in Grid(study).variants())
 
 
+def _plants(study: Study) -> bool:
+    """Whether a planted model has a recovery."""
+    planted = [name for name, model in study.models.items() if model.source in PLANTED]
+    return any(variant.recovery != NONE and variant.cell.model in planted for variant in Grid(study).variants())
+
+
 def _right_or_wrong(task: str) -> bool:
     return not task.startswith("perplexity") and not is_judged(task)
 
@@ -182,6 +199,7 @@ def figure_source(name: str) -> str:
     """Digest of the code that draws a figure: as a rule's parameter, it redraws this figure when its code changes."""
     check_figure(name)
     shared = ("style.py", "data.py", "level_names.py", "labels.py", "levels_axis.py", "quantities.py")
+    shared += ("arms_of.py",)
     files = [
         HERE / "figures" / f"{name}.py",
         *(HERE / file for file in shared),

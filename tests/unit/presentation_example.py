@@ -326,6 +326,31 @@ def write_reading(folder: Path) -> Path:
     return folder
 
 
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+PLANTED = {"planted_truth": 1.0, "planted_delta": 0.9, "planted_power": 1.0, "planted_coverage": 0.95}
+
+
+def planted_rows(model: str, recovery: str, shares=SHARES, task: str = "closed_book"):
+    """Metrics of a recovery that brings back nine tenths of what is displaced."""
+    for share, (metric, factor) in itertools.product(shares, PLANTED.items()):
+        value = float(share > 0) if metric == "planted_power" else factor * share
+        yield {
+            "model": model, "label": "dense", "method": "dense", "level": "full", "seed": 0, "recovery": recovery,
+            "task": task, "subset": f"share={share:g}", "scoring": "generated", "layer": "", "metric": metric,
+            "value": value, "low": value - 0.1, "high": value + 0.1, "n": 60,
+        }  # fmt: skip
+
+
+def write_planted(folder: Path) -> Path:
+    """Metrics of a study of planted truths: three lines, and a point of a model that was only forked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = (("displaced-a", "lora-r4"), ("displaced-b", "lora-r4"), ("locked-a", "prompt-8"))
+    rows = [row for model, recovery in pairs for row in planted_rows(model, recovery)]
+    rows += [*planted_rows("fork-a", "lora-r4", shares=(0.0,)), *planted_rows(*pairs[0], task="closed_book_mc")]
+    pandas.DataFrame(rows).to_parquet(folder / "metrics.parquet")
+    return folder
+
+
 def claims() -> list[dict]:
     nothing = {"effect": None, "low": None, "high": None, "threshold": None, "where": "", "would_decide": ""}
     shared = {"paper": "A paper, arXiv:0000.00000", "metric": "closed_book exact_match", "test": "keeps_more", "n": 600}

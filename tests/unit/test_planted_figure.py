@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pandas
+import presentation_example as example
 import pytest
 from matplotlib.text import Text
 
@@ -13,26 +12,10 @@ from palimpsest.presentation.data import Tables
 from palimpsest.presentation.figures import planted
 from palimpsest.provenance import PalimpsestError
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-METRICS = {"planted_truth": 1.0, "planted_delta": 0.9, "planted_power": 1.0, "planted_coverage": 0.95}
-
-
-def rows(model: str, recovery: str, shares=SHARES, task: str = "closed_book"):
-    for share, (metric, factor) in itertools.product(shares, METRICS.items()):
-        value = float(share > 0) if metric == "planted_power" else factor * share
-        yield {
-            "model": model, "label": "dense", "method": "dense", "level": "full", "seed": 0, "recovery": recovery,
-            "task": task, "subset": f"share={share:g}", "scoring": "generated", "layer": "", "metric": metric,
-            "value": value, "low": value - 0.1, "high": value + 0.1, "n": 60,
-        }  # fmt: skip
-
 
 @pytest.fixture
 def tables(tmp_path):
-    found = [*rows("displaced-a", "lora-r4"), *rows("displaced-b", "lora-r4"), *rows("locked-a", "prompt-8")]
-    found += [*rows("fork-a", "lora-r4", shares=(0.0,)), *rows("displaced-a", "lora-r4", task="closed_book_mc")]
-    pandas.DataFrame(found).to_parquet(tmp_path / "metrics.parquet")
-    return Tables(tmp_path)
+    return Tables(example.write_planted(tmp_path))
 
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
@@ -67,6 +50,8 @@ def _legend(figure):
 
 
 def test_a_study_without_planted_models_is_told_so(tmp_path):
-    pandas.DataFrame(rows("atlas", "lora-r4")).assign(metric="acc").to_parquet(tmp_path / "metrics.parquet")
+    pandas.DataFrame(example.planted_rows("atlas", "lora-r4")).assign(metric="acc").to_parquet(
+        tmp_path / "metrics.parquet"
+    )
     with pytest.raises(PalimpsestError, match="no planted_delta of closed_book"), style.context():
         planted.draw(Tables(tmp_path))

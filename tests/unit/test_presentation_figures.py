@@ -49,6 +49,11 @@ def reading(tmp_path_factory):
     return Tables(example.write_reading(tmp_path_factory.mktemp("results") / "reading"))
 
 
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    return Tables(example.write_planted(tmp_path_factory.mktemp("results") / "planted"))
+
+
 def words(figure):
     """Every text that is drawn in a figure with the box it covers, in pixels."""
     figure.draw_without_rendering()
@@ -67,8 +72,8 @@ def words(figure):
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
 @pytest.mark.parametrize("name", [name for name in names.FIGURES if name != "language"])
-def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, name, width):
-    others = {"calibration": swept, "models": swept, "origins": reading, "lengths": reading}
+def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, planted, name, width):
+    others = {"calibration": swept, "models": swept, "origins": reading, "lengths": reading, "planted": planted}
     with style.context():
         figure = figures.draw(name, others.get(name, study), width)
         everything = words(figure)
@@ -81,6 +86,61 @@ def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, name
         assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= page.x1 + 1 and box.y1 <= page.y1 + 1, (
             f"{text!r} leaves the figure"
         )
+
+
+@pytest.fixture(scope="module")
+def many_recoveries(tmp_path_factory):
+    """Four copies of each recovery, the cells' names and numbers otherwise the same."""
+    import pandas
+
+    folder = tmp_path_factory.mktemp("results") / "many"
+    folder.mkdir()
+    tables = {name: getattr(example, name)() for name in ("metrics", "measurements", "similarity")}
+    tables["latency"] = example.rounds().table()
+    for name, rows in tables.items():
+        again = [rows[rows["recovery"] != "none"].assign(recovery=lambda some, end=end: some["recovery"] + end)
+                 for end in ("-a", "-b", "-merged")]  # fmt: skip
+        pandas.concat([rows, *again]).to_parquet(folder / f"{name}.parquet")
+    return Tables(folder)
+
+
+@pytest.mark.parametrize("name", ["cost", "latency", "regimes", "heads"])
+def test_eight_recoveries_of_three_cells_can_be_read(many_recoveries, name):
+    assert [len(names) for names in many_recoveries.recoveries.values()] == [8, 8, 8]
+    with style.context():
+        for width in (style.WIDE, style.NARROW):
+            figure = figures.draw(name, many_recoveries, width)
+            for (one, box), (other, second) in itertools.combinations(words(figure), 2):
+                shared = box.intersection(box, second)
+                assert shared is None or min(shared.width, shared.height) < 1, f"{one!r} covers {other!r}"
+            if name != "heads":
+                assert {"lora-r4-merged", "prompt-32-b"} <= {text for text, _ in words(figure)}
+
+
+def test_merged_adapters_are_hollow_beside_their_own(study):
+    with style.context():
+        figure = figures.draw("latency", study)
+    points = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    assert [(point.get_xdata()[0], point.get_markerfacecolor()) for point in points] == [
+        (pytest.approx(1.6), "#0072b2"), (pytest.approx(1.02), "none"),
+    ]  # fmt: skip
+
+
+def test_a_map_has_each_heads_own_number(study):
+    from palimpsest.presentation.figures.heads import heads
+
+    cell = next(cell for cell in study.recoveries if cell.label == "rtn")
+    found, rows = heads(study, cell, "lora-r4"), study.similarity
+    assert found.shape == (4, 4)
+    chosen = rows[(rows.label == "rtn") & (rows.recovery == "lora-r4") & (rows.metric == "attention_js_towards_dense")]
+    assert found[2, 1] == chosen[(chosen.layer == "3") & (chosen.subset == "head 1")].value.item()
+
+
+def test_a_recovery_that_was_not_compared_stops_the_figure_and_is_named(tmp_path):
+    folder = example.write(tmp_path / "example")
+    example.similarity().query("recovery != 'lora-r4'").to_parquet(folder / "similarity.parquet")
+    with pytest.raises(PalimpsestError, match=r"attention_js_to_dense is missing for atlas/magnitude/0.6/s0/lora-r4"):
+        figures.draw("regimes", Tables(folder))
 
 
 def test_same_tables_give_the_same_bytes_in_another_process(study, tmp_path):
@@ -218,6 +278,15 @@ def test_a_sweep_over_calibrations_and_a_second_model_have_figures_of_their_own(
     atlas = {"source": "world", "architecture": ATLAS}
     two = study_settings(models={"atlas": atlas, "outlier": {"source": "outliers", "of": "atlas"}})
     assert "models" in names.figure_names(two)
+
+
+def test_planted_models_that_are_recovered_have_a_figure():
+    atlas, fork = {"source": "world", "architecture": ATLAS}, {"source": "forked", "of": "atlas"}
+    lora = {"method": "lora", "training": {"text": "recovery_R"}}
+    for cell, drawn in (("fork/dense/full", True), ("atlas/dense/full", False)):
+        recovery = {"lora": lora | {"cells": [cell]}}
+        study = study_settings(models={"atlas": atlas, "fork": fork}, compression={}, recovery=recovery)
+        assert ("planted" in names.figure_names(study)) == drawn
 
 
 def test_a_study_with_more_cells_than_a_figure_can_hold_has_them_in_its_tables():
