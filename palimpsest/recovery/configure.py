@@ -36,6 +36,8 @@ def adapted(method: str, options: Mapping[str, Any], model: torch.nn.Module, see
     adapter = get_peft_model(model, configuration)
     if words is not None:
         initialize_kv_prefix_from_past_key_values(adapter, past_key_values=words)
+    if method == "dora":
+        _direct_empty_rows(adapter)
     return adapter
 
 
@@ -104,6 +106,18 @@ def context_length(model: torch.nn.Module) -> int:
 def _keys_and_values(model: torch.nn.Module, tokens: int) -> Any:
     words = torch.randint(model.get_input_embeddings().num_embeddings, (1, tokens))
     return model(input_ids=words, use_cache=True).past_key_values
+
+
+@torch.no_grad()
+def _direct_empty_rows(adapter: PeftModel) -> None:
+    """Give the rows of weights that compression has emptied a direction; their length stays 0, and so their answer.
+
+    DoRA divides a row by its length, which would be no number.
+    """
+    for layer in adapter.modules():
+        for name, magnitudes in getattr(layer, "lora_magnitude_vector", {}).items():
+            update, empty = layer.lora_B[name].weight, magnitudes.weight == 0
+            update[empty] = torch.rand_like(update[empty]) - 0.5
 
 
 def _by(options: Mapping[str, Any]) -> str:

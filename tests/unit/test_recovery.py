@@ -212,6 +212,22 @@ def test_with_no_steps_the_recovery_is_written_as_it_starts(cell, texts, tmp_pat
     assert unchanged == (method == "lora")
 
 
+def test_dora_starts_as_the_cell_where_pruning_has_emptied_rows_and_can_fill_them(model):
+    weight = model.get_submodule("model.layers.1.self_attn.v_proj").weight
+    with torch.no_grad():
+        weight[3:5] = 0
+        row = torch.tensor([[1, 20, 21, 22]])
+        expected = model(row).logits
+    adapter = adapted("dora", LORA, model)
+    torch.testing.assert_close(adapter(input_ids=row).logits, expected)
+    found = train(
+        adapter, next_token, endless_batches(documents([1, 20, 21, 22]), 2, 0, 0), [], steps=4, learning_rate=0.01,
+        validate_every=4, patience=1,
+    )  # fmt: skip
+    lengths = next(tensor for name, tensor in found.best_state.items() if "layers.1" in name and "magnitude" in name)
+    assert lengths[3:5].abs().min() > 0 and found.stopped is None
+
+
 def test_a_prefix_starts_as_words_of_the_vocabulary_would_stand_there(model):
     torch.manual_seed(4)
     words = torch.randint(model.config.vocab_size, (1, 3))
