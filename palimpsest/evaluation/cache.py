@@ -18,7 +18,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-VERSION = "1"  # a change of what an answer is, or of how it is computed, is a new version
+VERSION = "2"  # a change of what an answer is, or of how it is computed, is a new version
 AT_ONCE = 500  # SQLite allows 999 parameters a statement in its older versions
 
 

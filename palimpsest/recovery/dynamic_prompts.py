@@ -8,7 +8,19 @@ prompt i, of n_i tokens, is
 
 A being the softmax attention of the input's queries over the keys of all prompts. What a prompt's keys and values are
 does not depend on the input: they are computed once, and the choice costs the queries of one layer and their product
-with the prompts' keys. The mean over all layers costs a pass through the whole model with all prompts before it.
+with the prompts' keys. What the paper leaves open is an option:
+
+    layer               the scoring layer, 1 for the first; in those below it the input sees all prompts. "mean" over
+                        all layers costs a pass through the whole model with all prompts before the input
+    heads               "all", or a list of those that are averaged
+    softmax             over the keys of the "prompts", or of "prompts and input": the input's own earlier tokens too
+    divide_by_length    whether 1/n_i is there; without it a longer prompt has more keys to be attended to
+    positions           where the input starts: "shared", after the longest prompt whichever is chosen, or at its "own"
+                        end of each (scored from there too, which takes a pass for each length)
+    block_mask          whether prompts, when they are scored, do not see each other; once chosen a prompt is alone
+    choose              "maximum attention", "minimum attention", "random" (by `seed` and the input's tokens), "always"
+                        (the one of number `prompt`), or the "mean of all", normalized, of their log-probabilities
+    shuffle             whether each prompt's tokens are put into another order, by `seed`
 """
 
 from __future__ import annotations
