@@ -13,6 +13,7 @@ from palimpsest.presentation.figures.regimes import compared, task_of
 from palimpsest.presentation.level_names import cell_titles
 
 TITLE = "Attention heads that recoveries bring nearer to the dense model"
+LETTER, MARGIN, BESIDE = 0.06, 0.12, 0.9  # inches: a letter of a title, between titles, and left and right of all maps
 METRIC = "attention_js_towards_dense"
 
 
@@ -20,7 +21,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A map a cell and recovery: blocks upwards, heads to the right; blue is nearer than the cell alone."""
     cells = compared(tables)
     most = max(map(len, cells.values()))
-    columns = min(most, max(1, int(width / 0.78)))
+    names = {name for recoveries in cells.values() for name in recoveries}
+    columns = min(most, max(1, int((width - BESIDE) / (MARGIN + LETTER * max(map(len, names))))))
     bands = -(-most // columns)
     figure = style.new_figure(width, 0.6 + 1.02 * len(cells) * bands)
     axes = figure.subplots(len(cells) * bands, columns, squeeze=False)
