@@ -119,6 +119,9 @@ def relative_error(weight: Float[Tensor, "out in"], compressed: CompressedWeight
     of Wanda). "weights": ‖W - W'‖² / ‖W‖², where it looks at no inputs.
     """
     weight = weight.float()
+    if compressed.loss is not None:
+        whole = statistics.once(("energy",), lambda: statistics.energy(weight))
+        return {"error": compressed.loss / whole if whole > 0 else None, "error_on": "inputs"}
     difference = weight - compressed.dense().float()
     if "gram" in statistics.needs:
         measured, part = "inputs", statistics.energy(difference)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 LANES = 8  # integers of up to 8 bits that are packed at once: they fill `width` bytes of one word of 64 bits
+PIECE = 1 << 20  # values that are chosen from at once
 
 
 def packed_size(count: int, width: int) -> int:
@@ -47,6 +48,15 @@ def unpack(packed: Tensor, width: int, count: int) -> Tensor:
     for place in range(LANES):
         values[:, place] = (words >> np.uint64(place * width)) & np.uint64(2**width - 1)
     return torch.from_numpy(values.reshape(-1)[:count])
+
+
+def chosen(values: Tensor, mask: Tensor) -> Tensor:
+    """`values[mask]` of a contiguous tensor: NumPy's indices and take are 10 times as fast as a boolean index."""
+    bits = values.view({1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()])
+    flat, where = bits.flatten().numpy(), mask.flatten().numpy()
+    pieces = range(0, max(1, len(flat)), PIECE)  # an index takes 8 bytes
+    found = [flat[start : start + PIECE].take(np.flatnonzero(where[start : start + PIECE])) for start in pieces]
+    return torch.from_numpy(np.concatenate(found)).view(values.dtype)
 
 
 def index_width(count: int) -> int:

@@ -35,8 +35,10 @@ def smallest(score: Float[Tensor, "... n"], amount: float | int) -> Bool[Tensor,
 
 def smallest_of_groups(score: Float[Tensor, "rows columns"], level: NofM) -> Bool[Tensor, "rows columns"]:
     """True at the M-N lowest of every M neighbours of a row; a last group of r < M columns loses floor(r (M-N) / M)."""
-    rows, columns = score.shape
-    whole = columns - columns % level.group
-    head = smallest(score[:, :whole].reshape(rows, -1, level.group), level.group - level.keep)
-    tail = smallest(score[:, whole:], (columns - whole) * (level.group - level.keep) // level.group)
-    return torch.cat([head.reshape(rows, whole), tail], dim=1)
+    (rows, columns), dropped = score.shape, level.group - level.keep
+    rest = columns % level.group
+    whole = columns - rest
+    lowest = smallest(score[:, :whole].reshape(rows, -1, level.group), dropped).reshape(rows, whole)
+    if rest:
+        lowest = torch.cat([lowest, smallest(score[:, whole:], rest * dropped // level.group)], dim=1)
+    return lowest

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from palimpsest.provenance import PalimpsestError
+
+if TYPE_CHECKING:
+    from palimpsest.compression.columns import Swept
 
 T = TypeVar("T")
 
 TILE = 256  # columns of the Gram matrix that are worked on at once
 PIECE = 1 << 18  # of its entries, where they are moved
+SURE = 0.05  # of a difference's first term: what is left is then right to about 1e-4
+
+
+class InverseFactor(NamedTuple):
+    """Uᵀ diag(d)² U = (G + δI)⁻¹: the columns of the Gram matrix G are in `order`, `added` is the diagonal of δI."""
+
+    upper: Float[Tensor, "in in"]
+    diagonal: Float[Tensor, " in"]
+    added: Float[Tensor, " in"]
+    order: Integer[Tensor, " in"]
+
+    def loss(self, swept: Swept) -> float | None:
+        """E‖(W - Q)x‖² of a sweep with this factor; None where rounding leaves too little of it to tell.
+
+        W - Q = E U, so tr((W - Q)(G + δI)(W - Q)ᵀ) = Σ_j ‖e_j‖² / d_j²: no product with G is needed.
+        """
+        damped = (swept.errors / self.diagonal.square()).sum(dtype=torch.float64).item()
+        loss = damped - (swept.changes * self.added).sum(dtype=torch.float64).item()
+        return loss if loss > SURE * damped else None
 
 
 class Statistics:
@@ -165,22 +187,24 @@ class Statistics:
             raise PalimpsestError(f"{self.name}: {statistic} of the inputs was not collected.")
         return value
 
-    def inverse_factor(self, damping: float, by_size: bool = False) -> tuple[Float[Tensor, "in in"], Tensor]:
-        """The upper triangular U with UᵀU = (G + δI)⁻¹ for GPTQ and SparseGPT, and the order of its columns.
+    def inverse_factor(self, damping: float, by_size: bool = False) -> InverseFactor:
+        """U, upper triangular with a unit diagonal, and d with Uᵀ diag(d)² U = (G + δI)⁻¹, for GPTQ and SparseGPT.
 
         δ is `damping` times the mean diagonal of the Gram matrix G; a channel that was never active counts as an
         average one. `by_size` puts the channels with the largest diagonal first (act-order). Computed once for all
         layers that share these inputs, in float64 where float32 does not do.
         """
 
-        def compute() -> tuple[Tensor, Tensor]:
-            diagonal = self._wanted("gram", self._gram).diagonal() / self.tokens
-            alive = diagonal > 0
-            mean = diagonal[alive].mean().item() if alive.any() else 1.0
-            diagonal = torch.where(alive, diagonal, mean) + damping * mean
-            order = torch.argsort(diagonal, descending=True, stable=True) if by_size else torch.arange(self.width)
+        def compute() -> InverseFactor:
+            moments = self._wanted("gram", self._gram).diagonal() / self.tokens
+            alive = moments > 0
+            mean = moments[alive].mean().item() if alive.any() else 1.0
+            damped = torch.where(alive, moments, mean) + damping * mean
+            order = torch.argsort(damped, descending=True, stable=True) if by_size else torch.arange(self.width)
             self.record["damping"] = damping * mean
-            return self._inverse(diagonal, order if by_size else None, damping), order
+            upper = self._inverse(damped, order if by_size else None, damping)
+            diagonal = upper.diagonal().clone()
+            return InverseFactor(upper.div_(diagonal[:, None]), diagonal, (damped - moments)[order], order)
 
         return self.shared(("inverse", damping, by_size), compute)
 

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from palimpsest import compress_weight
-from palimpsest.compression.packing import pack, packed_size, unpack
+from palimpsest.compression import packing
+from palimpsest.compression.packing import chosen, pack, packed_size, unpack
 from palimpsest.compression.tensorfile import TensorFile
 from palimpsest.compression.weights import CompressedWeight
 
@@ -41,6 +42,17 @@ CASES = [
 def layer():
     draws = torch.Generator().manual_seed(0)
     return torch.randn(24, 72, generator=draws), torch.randn(300, 72, generator=draws)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [0, 0.5, 1.1])
+def test_chosen_values_are_those_under_the_mask(monkeypatch, dtype, share):
+    monkeypatch.setattr(packing, "PIECE", 1000)
+    rng = torch.Generator().manual_seed(0)
+    for shape in ((37, 129), (1, 1)):
+        values = (50 * torch.rand(shape, generator=rng)).to(dtype)
+        mask = torch.rand(shape, generator=rng) < share
+        assert torch.equal(chosen(values, mask), values[mask])
 
 
 @pytest.mark.parametrize("width", range(1, 13))

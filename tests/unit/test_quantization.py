@@ -254,10 +254,32 @@ def test_the_sweep_tells_of_every_unit_once_in_order(factors, columns):
     begins = [
         (unit, lambda start, stop, _, unit=unit: told.append((unit, start, stop))) for unit in dict.fromkeys(units)
     ]
-    sweep(torch.zeros(1, columns), torch.eye(columns), begins, lambda j, column: column)
+    sweep(torch.zeros(1, columns), torch.eye(columns), begins, lambda j, column, error: error.zero_())
     for unit, _ in begins:
         wanted = [(start, min(start + unit, columns)) for start in range(0, columns, unit)]
         assert [(start, stop) for which, start, stop in told if which == unit] == wanted
+
+
+@pytest.mark.parametrize(("method", "level", "options"), [
+    ("gptq", "3", {}), ("gptq", "2g32", {"act_order": True}), ("gptq", "4g24", {"static_groups": True}),
+    ("sparsegpt", "0.5", {}), ("sparsegpt", "2:4", {"damping": 0.3}), ("sparsegpt", "0.5+3g32", {}),
+])  # fmt: skip
+def test_the_loss_that_a_sweep_knows_is_that_of_the_matrix(layer, method, level, options):
+    """‖(W - W')X‖² / tokens, with channels that were never active, whose diagonal was made up."""
+    w, x = layer[0].float(), layer[1].clone()
+    x[:, 5:9] = 0
+    mine = compress_weight(w, x, method, level, **options)
+    lost = ((w.double() - mine.dense().double()) @ x.double().T).square().sum().item() / len(x)
+    assert mine.loss == pytest.approx(lost, rel=1e-3)
+    assert compress_weight(w.bfloat16(), x, method, level, **options).loss is None  # rounding comes on top
+
+
+def test_a_loss_that_rounding_could_hide_is_not_told():
+    """With so much damping it is nearly all of Σ e² / d², and what the inputs add to it is lost among its digits."""
+    rng = torch.Generator().manual_seed(0)
+    w, x = torch.randn(16, 64, generator=rng), torch.randn(200, 64, generator=rng)
+    assert compress_weight(w, x, "sparsegpt", "0.5").loss is not None
+    assert compress_weight(w, x, "sparsegpt", "0.5", damping=100.0).loss is None
 
 
 def test_what_a_unit_is_told_of_is_up_to_date(layer):

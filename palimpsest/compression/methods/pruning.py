@@ -61,7 +61,7 @@ def wanda(
     needs=("gram",),
     levels=("sparsity", "n:m", "joint"),
     propagate=True,
-    version="3",
+    version="4",
     formula="UᵀU = (G + δI)⁻¹; drop the smallest w²/U_jj² of 128 columns; w_k -= (w_j / U_jj)·U_jk for k > j",
     cost="a Cholesky factor of the Gram matrix and its inverse (shared), then out·in²",
 )
@@ -87,39 +87,46 @@ def sparsegpt(
     """
     pruning = level.pruning if isinstance(level, Joint) else level
     n_of_m = pruning if isinstance(pruning, NofM) else None
-    upper, order = stats.inverse_factor(damping)
-    upper = upper.to(weight.dtype)
-    importance = torch.where(stats.input_norms > 0, 1 / upper.diagonal().square(), 0)
+    factor = stats.inverse_factor(damping)
+    upper = factor.upper.to(weight.dtype)
+    importance = torch.where(stats.input_norms > 0, 1 / factor.diagonal.square(), 0)[:, None]
     dropped = torch.zeros(weight.T.shape, dtype=torch.bool)  # by column, as the sweep goes
-    rows = len(weight)
+    rows, lost = len(weight), {}  # the mask of the columns whose turn it is, as numbers
 
     def begin(start: int, stop: int, columns: Tensor) -> None:
-        score = columns.T.square() * importance[start:stop]
+        score = columns.square().mul_(importance[start:stop])
         if n_of_m:
-            dropped[start:stop] = smallest_of_groups(score, n_of_m).T
+            dropped[start:stop] = smallest_of_groups(score.T, n_of_m).T
         else:
             count = share_of(rows * stop, pruning.fraction) - share_of(rows * start, pruning.fraction)
-            dropped[start:stop] = smallest(score.flatten(), count).view_as(score).T
+            dropped[start:stop] = smallest(score.T.flatten(), count).view_as(score.T).T
+        lost.update(zip(range(start, stop), dropped[start:stop].to(weight.dtype), strict=True))
 
-    def compress(j: int, column: Tensor) -> Tensor:
-        return column.masked_fill(dropped[j], 0)
+    def compress(j: int, column: Tensor, error: Tensor) -> None:
+        column.sub_(torch.mul(column, lost.pop(j), out=error))
 
     if not isinstance(level, Joint):
-        result = sweep(weight, upper, [(n_of_m.group if n_of_m else BLOCK, begin)], compress)
-        return Sparse(result.contiguous(), ~dropped.T.contiguous(), n_of_m)
+        swept = sweep(weight, upper, [(n_of_m.group if n_of_m else BLOCK, begin)], compress)
+        sparse = Sparse(swept.matrix.contiguous(), ~dropped.T.contiguous(), n_of_m)
+        sparse.loss = factor.loss(swept)
+        return sparse
 
     group = group_in(weight.shape[1], level.quantization, stats)
     runs = runs_of(weight.shape[1], group)
     grid = Grid.for_weight(weight, runs, level.quantization.bits, symmetric, mse_clipping, scale_bits)
-    grids = ColumnGrids(grid, weight, group, False, order)
+    grids = ColumnGrids(grid, weight, group, False, factor.order)
 
     def fit(start: int, stop: int, columns: Tensor) -> None:
         grids.begin(start, stop, columns.masked_fill(dropped[start:stop], 0))
 
-    def compress_and_round(j: int, column: Tensor) -> Tensor:
-        return compress(j, grids.round(j, column))
+    def compress_and_round(j: int, column: Tensor, error: Tensor) -> None:
+        rounded = grids.round(j, column).mul_(1 - lost.pop(j))
+        torch.sub(column, rounded, out=error)
+        column.copy_(rounded)
 
     whole_groups = BLOCK if group is None or group % BLOCK == 0 else group * max(1, BLOCK // group)
     begins = [(n_of_m.group if n_of_m else whole_groups, begin)] + ([] if group is None else [(group, fit)])
-    sweep(weight, upper, sorted(begins, key=lambda pair: -pair[0]), compress_and_round)
-    return SparseQuantized(grids.quantized(), ~dropped.T.contiguous(), n_of_m)
+    swept = sweep(weight, upper, sorted(begins, key=lambda pair: -pair[0]), compress_and_round)
+    both = SparseQuantized(grids.quantized(), ~dropped.T.contiguous(), n_of_m)
+    both.loss = factor.loss(swept)
+    return both

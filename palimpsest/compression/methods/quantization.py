@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -45,7 +46,7 @@ def rtn(
     family="quantization",
     needs=("gram",),
     propagate=True,
-    version="3",
+    version="4",
     formula="UᵀU = (G + δI)⁻¹; for j = 1, 2, …: w′_j = round(w_j), w_k −= ((w_j − w′_j) / U_jj) · U_jk for k > j",
     cost="a Cholesky factor of the Gram matrix and its inverse (shared), then out·in²",
 )
@@ -70,9 +71,18 @@ def gptq(
     matrices that share an input (q, k, v; o; gate, up; down) are quantized after each other, each on inputs from behind
     the quantized ones before it; for a single matrix it changes nothing. Grids are those of rtn.
     """
-    upper, order = stats.inverse_factor(damping, by_size=act_order)
+    factor = stats.inverse_factor(damping, by_size=act_order)
     group = group_in(weight.shape[1], level, stats)
     grid = Grid.for_weight(weight, runs_of(weight.shape[1], group), level.bits, symmetric, mse_clipping, scale_bits)
-    grids = ColumnGrids(grid, weight, group, static_groups, order)
-    sweep(weight[:, order] if act_order else weight, upper.to(weight.dtype), grids.begins, grids.round)
-    return grids.quantized()
+    grids = ColumnGrids(grid, weight, group, static_groups, factor.order)
+
+    def compress(j: int, column: Tensor, error: Tensor) -> None:
+        rounded = grids.round(j, column)
+        torch.sub(column, rounded, out=error)
+        column.copy_(rounded)
+
+    ordered = weight[:, factor.order] if act_order else weight
+    swept = sweep(ordered, factor.upper.to(weight.dtype), grids.begins, compress)
+    quantized = grids.quantized()
+    quantized.loss = factor.loss(swept)
+    return quantized

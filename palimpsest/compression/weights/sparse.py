@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from palimpsest.compression.packing import index_width, pack, unpack
+from palimpsest.compression.packing import chosen, index_width, pack, unpack
 from palimpsest.compression.selection import smallest, smallest_of_groups
+from palimpsest.compression.statistics import finite
 from palimpsest.compression.weights.base import CompressedWeight
 from palimpsest.levels import NofM, Sparsity
 
@@ -29,7 +30,7 @@ class Sparse(CompressedWeight):
         self, weight: Float[Tensor, "out in"], kept: Bool[Tensor, "out in"], n_of_m: NofM | None = None
     ) -> None:
         self.kept, self.shape, self.dtype = kept, tuple(weight.shape), weight.dtype
-        self.values = weight[kept]
+        self.values = chosen(weight, kept)
         self.n_of_m = stored_as_places(n_of_m, self.shape[1])
 
     @classmethod
@@ -51,7 +52,7 @@ class Sparse(CompressedWeight):
         return torch.zeros(self.shape, dtype=self.dtype).masked_scatter_(self.kept, self.values)
 
     def surely_finite(self) -> bool:
-        return self.input_scale is None and bool(torch.isfinite(self.values).all())
+        return self.input_scale is None and (len(self.values) == 0 or finite(self.values))
 
     def achieved(self) -> dict[str, float]:
         return {"sparsity": 1 - len(self.values) / self.kept.numel()}

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from palimpsest.compression.packing import pack, unpack
+from palimpsest.compression.packing import chosen, pack, unpack
 from palimpsest.compression.weights.base import CompressedWeight
 from palimpsest.compression.weights.quantized import Quantized
 from palimpsest.compression.weights.sparse import pack_kept, stored_as_places, unpack_kept
@@ -39,7 +39,7 @@ class SparseQuantized(CompressedWeight):
         return SparseQuantized(self.quantized._to(dtype), self.kept, self.n_of_m)
 
     def _pack(self) -> dict[str, Tensor]:
-        codes = pack(self.quantized.codes[self.kept], self.quantized.bits)
+        codes = pack(chosen(self.quantized.codes, self.kept), self.quantized.bits)
         return self.quantized.tensors() | {"codes": codes} | pack_kept(self.kept, self.n_of_m)
 
     def _settings(self) -> dict[str, Any]:
