@@ -54,7 +54,7 @@ format: .venv/.installed ## rewrite the sources in house style
 	.venv/bin/ruff format .
 	.venv/bin/snakefmt Snakefile rules
 
-docs: .venv/.installed ## regenerate config.schema.json, docs/config.md, methods.md and allocations.md
+docs: .venv/.installed ## regenerate config.schema.json, docs/config.md, methods.md, allocations.md and recoveries.md
 	.venv/bin/python -m palimpsest.settings --write
 
 clean: ## remove results/ and Snakemake's state; .venv stays

@@ -16,6 +16,7 @@ from palimpsest.checks.shapes import annotation, bare, example, is_model, litera
 from palimpsest.compression.allocation.manual import manual as allocations
 from palimpsest.compression.manual import manual
 from palimpsest.provenance import PalimpsestError, atomic_file
+from palimpsest.recovery.manual import manual as recoveries
 
 ROOT = Path(__file__).parent.parent
 ENTRIES = {
@@ -57,6 +58,7 @@ def files() -> dict[Path, str]:
         docs / "config.md": reference(),
         docs / "methods.md": manual(),
         docs / "allocations.md": allocations(),
+        docs / "recoveries.md": recoveries(),
     }
 
 

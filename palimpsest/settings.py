@@ -453,10 +453,13 @@ class RecoveryTraining(Settings):
 class Recovery(Settings):
     """What is put on some cells to bring knowledge back."""
 
-    method: str = Field(description="Recovery method: `lora`, `prompt`, …", examples=["lora"])
+    method: str = Field(
+        description="Recovery method: `lora`, `prompt`, `idp`, `eora`, … (docs/recoveries.md).", examples=["lora"]
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of the method: `lora` has `rank`, `alpha`, `modules`, `dropout`; `prompt` has `tokens`, …",
+        description="Options of the method: docs/recoveries.md lists them. `budget: 8192` stands for a rank or a "
+        "number of tokens: so many parameters at most.",
         examples=[{"rank": 4, "alpha": 8}],
     )
     training: RecoveryTraining | None = Field(

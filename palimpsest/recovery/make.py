@@ -29,8 +29,8 @@ def recover(
 
     A trained method takes `text`, `validation` and `training` (the keys of settings.RecoveryTraining besides the
     texts), keeps the state for resuming in `state_folder`, and refuses a text that says facts of pool `unseen` of the
-    world whose `facts_file` this is; a closed form takes `calibration_folder`; a composed one
-    takes `of`: the names of other recoveries of the same cell, with their adapters' folders.
+    world whose `facts_file` this is; a closed form takes `calibration_folder`, and keeps its state there too; a
+    composed one takes `of`: the names of other recoveries of the same cell, with their adapters' folders.
     """
     known = registry.declared()
     if method not in known:

@@ -96,6 +96,7 @@ def recover(
         "training": settings,
     }
     whose = made | {"cell": folder_digest(cell), "code": code("recover")}
+    whose |= {"facts": digest_file(facts_file)} if mask else {}
     checkpoint = Checkpoint(state_folder, whose, checkpoint_minutes)
     padding = tokenizer.pad_token_id or 0
     training = train(

@@ -1,0 +1,95 @@
+"""docs/recoveries.md: every recovery method, from the registry, and how a study uses them."""
+
+from __future__ import annotations
+
+from palimpsest.recovery import registry
+
+HEAD = """# Every recovery
+
+Generated from `palimpsest/recovery/registry.py` by `python -m palimpsest.settings --write`; do not edit. A recovery
+is put on a cell (model, label, level, seed) and makes a variant of it; the cell's own files stay as they are.
+*Made from* says what a study must name: `training` (text), `calibration` (the inputs of the layers) or `of` (other
+recoveries of the same cells). What consults the dense weights says nothing on whether the knowledge was still in
+the compressed ones, and is reported apart.
+
+| method | what it does | made from | consults the dense model |
+| --- | --- | --- | --- |
+"""
+TRAINING = """
+## Training on text
+
+```yaml
+recovery:
+  lora-r4:
+    method: lora
+    options: {rank: 4}
+    training: {text: recovery_R, validation: recovery_V, steps: 300, learning_rate: 2.0e-3}
+    cells: [atlas/magnitude/0.6, atlas/rtn/2]
+```
+
+The loss is that of the next token (of `distill`: the divergence from the dense model's distribution), only the
+adapter moves, and the best step on `validation` is kept. `text` is a kind of text of the world, `{path: file}` with
+one document a line, or `{calibration: name}`, the rows that a calibration has drawn. Where there is a world, a text
+that says a fact of pool U (a person's name and a value that is true of that person, in one document) is refused: what
+comes back of it would be learned again and counted as returned. A loss that becomes no number ends the training with
+the best adapter so far, which `recovery.json` says under `stopped`; a killed training goes on from its last state
+(`checkpoint_minutes`, in `results/store/recovery/`) and ends with the same bytes.
+
+Two arms of the question how much was only displaced:
+
+```yaml
+recovery:
+  lora-masked: # the same text; the values are read, and left out of the loss
+    method: lora
+    training: {text: recovery_R, validation: recovery_V, mask: values}
+    cells: [atlas/magnitude/0.6]
+  prompt-untrained: # written as it starts
+    method: prompt
+    training: {text: recovery_R, steps: 0}
+    cells: [atlas/magnitude/0.6]
+```
+
+## Equal extra parameters
+
+`budget` in the place of `rank` or `tokens` takes the largest rank or length that has at most so many parameters;
+what it has is `parameters_extra`. Where no `alpha` is given, a budget makes it twice the rank. A sweep is a name
+for each:
+
+```yaml
+recovery:
+  lora-8k: {method: lora, options: {budget: 8192}, training: {text: recovery_R}, cells: [atlas/magnitude/0.6]}
+  prompt-8k: {method: prompt, options: {budget: 8192}, training: {text: recovery_R}, cells: [atlas/magnitude/0.6]}
+  prefix-8k: {method: prefix, options: {budget: 8192}, training: {text: recovery_R}, cells: [atlas/magnitude/0.6]}
+```
+"""
+MADE_FROM = {registry.TRAINED: "`training`", registry.CLOSED_FORM: "the dense weights", registry.COMPOSED: "`of`"}
+
+
+def manual() -> str:
+    """The page as Markdown."""
+    declared = registry.declared().values()
+    rows = [f"| {' | '.join(_cells(one))} |" for one in declared]
+    options = ["", "## Options", "", "| method | options with their defaults |", "| --- | --- |"]
+    options += [f"| `{one.name}` | {', '.join(_options(one))} |" for one in declared]
+    return HEAD + "\n".join(rows + options) + "\n" + TRAINING
+
+
+def _cells(one: registry.Declaration) -> tuple[str, ...]:
+    made = MADE_FROM[one.kind] + (f" ({', '.join(one.made_of)})" if one.made_of else "")
+    made += {registry.NO: "", registry.TAKEN: ", `calibration` if named", registry.NEEDED: ", `calibration`"}[
+        one.calibration
+    ]
+    return f"`{one.name}`", one.summary.rstrip("."), made, "yes" if one.consults_dense else "no"
+
+
+def _options(one: registry.Declaration) -> list[str]:
+    allowed = {name: f" ({one.ranges[name].text})" if name in one.ranges else "" for name in one.options}
+    return [f"`{name}: {_yaml(value)}`{allowed[name]}" for name, value in one.options.items()]
+
+
+def _yaml(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
