@@ -118,21 +118,25 @@ def _replicates(
     folds: Sequence[tuple[knowledge.Fold, knowledge.Fold]], plant: Plant, replicates: int
 ) -> pandas.DataFrame:
     """(share, replicate, people, truth, value, low, high) of every replicate."""
-    people = np.concatenate([_unseen(estimated) for estimated, _ in folds])
-    is_erased = np.isin(people, sorted(plant.erased))
-    found = []
-    for share in _shares(is_erased, plant.is_displaced):
+    sides = [_sides(estimated, plant) for estimated, _ in folds]
+    found: list[tuple] = []
+    for share in _shares(plant) if min(map(_size, sides)) > 1 else ():
         for replicate in range(replicates):
-            chosen = _people(people, is_erased, share, np.random.default_rng(replicate))
+            rng = np.random.default_rng(replicate)
+            chosen = np.concatenate([_people(side, share, rng) for side in sides])
             estimate = knowledge.returned([_among(fold, chosen) for fold, _ in folds])["returned_unseen"]
             truth = float(np.mean([_ratio(_among(fold, chosen)) for _, fold in folds]))
-            row = {"share": share, "replicate": replicate, "people": len(chosen), "truth": truth}
-            found.append(row | {"value": estimate.value, "low": estimate.low, "high": estimate.high})
-    return pandas.DataFrame(found)
+            found.append((share, replicate, len(chosen), truth, estimate.value, estimate.low, estimate.high))
+    return pandas.DataFrame(found, columns=["share", "replicate", "people", "truth", "value", "low", "high"])
 
 
-def _unseen(fold: knowledge.Fold) -> np.ndarray:
-    return np.sort(fold.dense.loc[fold.dense["pool"] == fold.unseen, "person"].unique())
+Sides = tuple[np.ndarray, np.ndarray]  # erased people, displaced people
+
+
+def _sides(fold: knowledge.Fold, plant: Plant) -> Sides:
+    people = np.sort(fold.dense.loc[fold.dense["pool"] == fold.unseen, "person"].unique())
+    is_erased = np.isin(people, sorted(plant.erased))
+    return people[is_erased], people[~is_erased]
 
 
 def _among(fold: knowledge.Fold, people: np.ndarray) -> knowledge.Fold:
@@ -144,19 +148,23 @@ def _among(fold: knowledge.Fold, people: np.ndarray) -> knowledge.Fold:
     return replace(fold, dense=dense, cell=cell, recovered=recovered)
 
 
-def _shares(is_erased: np.ndarray, is_displaced: bool) -> tuple[float, ...]:
-    """The shares that can be mixed: one alone where nobody was erased, or nothing displaced."""
-    if not is_displaced:
+def _shares(plant: Plant) -> tuple[float, ...]:
+    """The shares that can be mixed: one alone where nothing was displaced, or nobody erased."""
+    if not plant.is_displaced:
         return (0.0,)
-    return SHARES if is_erased.any() else (1.0,)
+    return SHARES if plant.erased else (1.0,)
 
 
-def _people(people: np.ndarray, is_erased: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Half as many people as the smaller side has, or up to three fewer so that quarters are whole: `share` of them
-    displaced, the others erased."""
-    erased, displaced = rng.permutation(people[is_erased]), rng.permutation(people[~is_erased])
-    size = min(len(side) for side in (erased, displaced) if len(side)) // 2
-    size = max(size // 4 * 4, min(size, 4))
+def _size(sides: Sides) -> int:
+    """People of a replicate: half of the smaller side, or up to three fewer so that quarters are whole."""
+    half = min(len(side) for side in sides if len(side)) // 2
+    return half // 4 * 4 or half
+
+
+def _people(sides: Sides, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A replicate's people, `share` of them displaced, the others erased."""
+    erased, displaced = (rng.permutation(side) for side in sides)
+    size = _size(sides)
     count = round(share * size)
     return np.concatenate([displaced[:count], erased[: size - count]])
 
@@ -171,7 +179,7 @@ def _ratio(fold: knowledge.Fold) -> float:
 
 def _rows(found: pandas.DataFrame) -> list[dict]:
     """Rows (subset, metric, value, low, high, n) of one recovery's replicates."""
-    rows = []
+    rows: list[dict] = []
     for share, part in found.groupby("share", sort=True):
         # Where the damage is under ten points the estimator gives no verdict, which is no power either.
         verdicts = part.dropna(subset=["value"])
@@ -185,7 +193,8 @@ def _rows(found: pandas.DataFrame) -> list[dict]:
             | _spread(pandas.Series([(part["low"] > 0).mean()])),
         ]
     if found["share"].nunique() > 1:
-        slopes = [np.polyfit(part["truth"], part["value"], 1)[0] for _, part in found.dropna().groupby("replicate")]
+        replicates = [part for _, part in found.dropna().groupby("replicate") if len(part) > 2]
+        slopes = [np.polyfit(part["truth"], part["value"], 1)[0] for part in replicates]
         rows.append({"subset": "all", "metric": "planted_slope", "n": len(slopes)} | _spread(pandas.Series(slopes)))
     return rows
 

@@ -103,7 +103,7 @@ def test_people_of_the_other_pool_count_where_the_recovery_has_a_twin():
     both = table_of(lora, [MOVED], replicates=4)
     people = {"alone": alone, "both": both}
     sizes = {key: table[table["metric"] == "planted_delta"]["n"].iloc[0] for key, table in people.items()}
-    assert sizes == {"alone": 28, "both": 60}
+    assert sizes == {"alone": 28, "both": 56}
     assert estimates(both, "planted_delta")["share=0"] == pytest.approx(0, abs=0.06)
     assert set(both["recovery"]) == {"lora"}
 
@@ -116,6 +116,11 @@ def test_a_model_that_was_only_forked_has_the_share_zero_alone_and_one_that_was_
     whole = Plant("moved", "atlas", "atlas", frozenset())
     everyone = pandas.concat([study(everybody)])
     assert set(table_of(everyone, [whole], replicates=5)["subset"]) == {"share=1"}
+
+
+def test_two_people_a_side_are_too_few_to_say_anything():
+    few = study(nobody)[lambda rows: rows["person"].isin(NAMES[:8])]
+    assert table_of(few, [MOVED], replicates=3).empty
 
 
 def test_planted_models_are_judged_by_what_their_reference_knows():
