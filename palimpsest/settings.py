@@ -593,8 +593,8 @@ class Study(Settings):
     )
     similarity: Similarity | None = Field(
         None,
-        description="Compare attention and activations of every recovery with those of the dense model and of its cell; "
-        "not done if left out.",
+        description="Compare attention and activations of every recovery with those of the dense model and of its "
+        "cell; not done if left out.",
         examples=[{"texts": 100}],
     )
     measurement: Measurement = Field(default_factory=Measurement, description="How latency is measured.")
