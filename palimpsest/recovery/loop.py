@@ -105,7 +105,8 @@ def train(
             if step % validate_every == 0 or step == steps:
                 validation = mean(objective, model, held_out)
                 if not _finite(parameters, validation if held_out else 0.0):
-                    failed = f"the loss on validation text is {validation} after step {step}", step - 1
+                    what = f"the loss on validation text is {validation}" if held_out else "the adapter is no number"
+                    failed = f"{what} after step {step}", step - 1
                     break
                 training.note(step, validation, model)
                 if held_out and step - training.best_step >= patience * validate_every:
