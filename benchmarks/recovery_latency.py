@@ -48,7 +48,7 @@ def rows() -> list[str]:
     )  # fmt: skip
     lines += ["", "60 % less latency is a ratio of 2.5. The last column is computed for LLaMA-7B's shape.", ""]
     lines += table(
-        "LoRA over a prompt | input of | prefill | a token | merged: prefill | merged: a token | parameters | in 7 B",
+        "LoRA over a prompt | input of | prefill | a token | merged: prefill | merged: a token | parameters | LLaMA-7B",
         [
             [
                 f"{lora} / {prompt}", f"{context:,} tokens",
