@@ -62,6 +62,38 @@ recovery:
   prefix-8k: {method: prefix, options: {budget: 8192}, training: {text: recovery_R}, cells: [atlas/magnitude/0.6]}
 ```
 """
+CLOSED_FORM = """
+## In closed form
+
+```yaml
+recovery:
+  eora-r4: {method: eora, options: {rank: 4}, calibration: generic, cells: [atlas/rtn/2, atlas/magnitude/0.6]}
+  loftq-r4: {method: loftq, options: {rank: 4}, cells: [atlas/rtn/2]}
+  update: {method: svd-llm-update, calibration: generic, cells: [atlas/svd/k0.6]}
+```
+
+`eora`, `qera` and `lqer` put a LoRA adapter of this rank beside every compressed matrix; `eora` and the exact `qera`
+are the same optimum, the correction of this rank with the smallest error of the layer's answers. `loftq` also rounds
+the dense weights anew, on the cell's own kind of grid, and `svd-llm-update` solves for the factors of a low-rank cell:
+what takes the place of the cell's weights lies in the adapter's folder as `cell/`. `inputs: dense` takes the inputs
+that the layer has in the dense model; `inputs: compressed` those that it has in the repaired one, beside which the
+answers of the dense model are what is aimed at, with a ridge towards the dense weights of `damping` mean diagonals.
+`recovery.json` has each layer's error before and after.
+
+## Merging
+
+```yaml
+recovery:
+  lora-merged: {method: merge, of: [lora-r4], cells: [atlas/magnitude/0.6, atlas/rtn/2]}
+  lora-dense: {method: merge, of: [lora-r4], options: {keep: none}, cells: [atlas/rtn/2]}
+```
+
+An adapter beside the weights costs bytes and time at every token; merged it costs neither, if the weights stay what
+compression made of them. `keep: mask` leaves zeros zero (N:M stays N:M), `grid` rounds to nearest on the same bits and
+groups, `rank` truncates to the cell's rank (where inputs are, if a `calibration` is named), and `auto` does what fits
+each matrix. `none` gives the compression up: the bytes in every table then say so. `recovery.json` has what each
+matrix lost by it (`merging_error`). A merged recovery consults the dense weights if the one that it is made of does.
+"""
 MADE_FROM = {registry.TRAINED: "`training`", registry.CLOSED_FORM: "the dense weights", registry.COMPOSED: "`of`"}
 
 
@@ -71,7 +103,7 @@ def manual() -> str:
     rows = [f"| {' | '.join(_cells(one))} |" for one in declared]
     options = ["", "## Options", "", "| method | options with their defaults |", "| --- | --- |"]
     options += [f"| `{one.name}` | {', '.join(_options(one))} |" for one in declared]
-    return HEAD + "\n".join(rows + options) + "\n" + TRAINING
+    return HEAD + "\n".join(rows + options) + "\n" + TRAINING + CLOSED_FORM
 
 
 def _cells(one: registry.Declaration) -> tuple[str, ...]:
