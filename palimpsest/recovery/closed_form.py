@@ -14,8 +14,9 @@ from palimpsest.compression import declarations
 from palimpsest.compression.progress import progress
 from palimpsest.provenance import PalimpsestError
 from palimpsest.recovery import registry
+from palimpsest.recovery.closed.cell import Cell
 from palimpsest.recovery.closed.methods import METHODS, Method
-from palimpsest.recovery.closed.walk import Cell, Walk
+from palimpsest.recovery.closed.walk import Walk
 from palimpsest.recovery.closed.write import write
 
 OF_THE_WALK = {"inputs", "damping"}  # options that say which inputs are seen, and not what is made of them

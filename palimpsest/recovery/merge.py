@@ -33,8 +33,9 @@ from palimpsest.compression.weights import (
 from palimpsest.provenance import PalimpsestError, folder_digest, read_json, verify_folder
 from palimpsest.recovery import registry
 from palimpsest.recovery.adapters import CELL, RECOVERY, WEIGHTS
+from palimpsest.recovery.closed.cell import Cell
 from palimpsest.recovery.closed.methods import Repair
-from palimpsest.recovery.closed.walk import Cell, Walk, bare
+from palimpsest.recovery.closed.walk import Walk, bare
 from palimpsest.recovery.closed.write import entry_of, write
 from palimpsest.recovery.refit import PRUNED, QUANTIZED, refit
 

@@ -476,6 +476,16 @@ def test_a_cell_made_from_another_checkpoint_is_refused(tmp_path, tiny_calibrati
     )
 
 
+def test_a_flipped_byte_in_a_replaced_cell_is_found(cells, tmp_path):
+    recover(cells / "rtn", tmp_path / "adapter", method="loftq", options={"rank": 1, "iterations": 1})
+    path = tmp_path / "adapter" / "cell" / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(PalimpsestError, match=r"cell/weights.safetensors: .* changed or damaged"):
+        palimpsest.load(tmp_path)
+
+
 def test_layers_that_were_left_dense_are_left_alone(tmp_path, tiny_model_folder, tiny_calibration_folder):
     from palimpsest.compression.allocation.allocate import allocate
 

@@ -15,7 +15,8 @@ from palimpsest.compression.cell import achieved, sizes
 from palimpsest.compression.progress import Progress
 from palimpsest.provenance import atomic_folder, folder_digest, write_json
 from palimpsest.recovery.adapters import CELL, RECOVERY, WEIGHTS, write_adapter
-from palimpsest.recovery.closed.walk import BESIDE, INSTEAD, Cell
+from palimpsest.recovery.closed.cell import Cell
+from palimpsest.recovery.closed.walk import BESIDE, INSTEAD
 
 
 def write(output: Path, cell: Cell, done: Progress, record: Mapping[str, Any]) -> dict[str, Any]:
