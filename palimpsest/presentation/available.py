@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from palimpsest.presentation import quantities
+from palimpsest.presentation import arms_of, quantities
 from palimpsest.presentation.data import Tables
 
 
 def figures(tables: Tables) -> list[str]:
     """Names of the figures that can be drawn, in the order of the report."""
-    from palimpsest.presentation.figures import lengths, origins
+    from palimpsest.presentation.figures import lengths, origins, planted, unsaid
     from palimpsest.presentation.names import (
         FIGURES,
         MANY_TASKS,
@@ -40,10 +40,16 @@ def figures(tables: Tables) -> list[str]:
         "origins": compressed and len(cells) <= MOST_CELLS and bool(origins.panels_of(tables)),
         "lengths": compressed and len(cells) <= MOST_CELLS and bool(lengths.kinds_of(tables)),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
+        "displaced": recovers(tables) and bool(arms_of.scored(tables)),
+        "displaced_frequency": recovers(tables) and bool(arms_of.scored(tables)),
         "cost": costs,
         "latency": costs and timed,
         "regimes": similar,
         "heads": similar,
+        "planted": bool(
+            ((tables.metrics["metric"] == "planted_delta") & (tables.metrics["task"] == planted.TASK)).any()
+        ),
+        "unsaid": 0 < len(unsaid.cells_of(tables)) <= MOST_CELLS,
         "probes": few and (tables.folder / "probes.parquet").exists(),
         "language": compressed and few and not world and len(tasks) < MANY_TASKS,
         "time": bool(tables.times),
@@ -68,6 +74,7 @@ def tables_of(tables: Tables) -> list[str]:
         "equal_bytes": bool((tables.metrics["metric"] == "cells_at_equal_bytes").any()),
         "calibration": tables.has(quantities.LEAKAGE),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
+        "arms": recovers(tables) and bool(arms_of.scored(tables)),
         "latency": costs and bool(tables.contexts(tables.models[0])),
         "latency_pairs": costs and (tables.folder / "latency.parquet").exists(),
         "leaks": len(tables.leaks) > 0,

@@ -185,6 +185,12 @@ class Tables:
         """The same without the twins of cross-fitted recoveries, which differ from them by the people of their text."""
         return {cell: [name for name in names if not name.endswith(SWAPPED)] for cell, names in self.recovered.items()}
 
+    @cached_property
+    def arms(self) -> dict[str, str]:
+        """recovery -> what it can say on displacement (analysis/arms.py)."""
+        rows = self.metrics[self.metrics["metric"] == "arm"]
+        return dict(zip(rows["recovery"], rows["subset"], strict=True))
+
     def similar(self, task: str, metric: str, cell: Cell, recovery: str) -> dict[tuple[str, str], Number]:
         """(layer, subset) -> likeness of a variant to another model (similarity/study.py)."""
         rows = self.similarity

@@ -22,9 +22,16 @@ BITS = Quantity("knowledge", "closed_book_mc", "knowledge_bits", subset="shown",
 POOLS = {
     pool: Quantity(f"known facts, pool {pool}", "closed_book", "known_share", subset=f"pool {pool}") for pool in "RU"
 }
-DAMAGE = Quantity("damage", "closed_book", "damage", subset="pool U")
-RETURNED = Quantity("returned unseen", "closed_book", "returned_unseen", subset="pool U", may_lack_verdict=True)
-RELEARNED = Quantity("re-learned", "closed_book", "relearned", subset="pool R", may_lack_verdict=True)
+DAMAGE = Quantity("damage", "closed_book", "damage")
+KNOWN_CHANGE = Quantity("change of known facts", "closed_book", "known_change")
+RETURNED = Quantity("returned unseen", "closed_book", "returned_unseen", may_lack_verdict=True)
+RELEARNED = replace(RETURNED, title="re-learned", metric="relearned")
+RETURNED_PARTS = (RETURNED, replace(RETURNED, title="not returned", metric="not_returned"))
+# The same of recoveries that look at the dense weights.
+REPAIRED = tuple(
+    replace(RETURNED, title=title.replace("_", " "), metric=title) for title in ("repaired_unseen", "not_repaired")
+)
+IDP_GAIN = Quantity("over the best prompt", "closed_book", "idp_gain", subset="shown")
 SEED_MEAN = Quantity("closed book, mean over seeds", "closed_book", "seed_mean", subset="shown")
 LEAKAGE = Quantity("own half over other half", "closed_book", "calibration_leakage", subset="shown")
 CONTENT = Quantity("other half over this text", "closed_book", "calibration_content", subset="shown")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from palimpsest.grid import Cell
-from palimpsest.presentation import quantities
+from palimpsest.presentation import arms_of, quantities
 from palimpsest.presentation.data import Number, Quantity, Tables
 from palimpsest.presentation.level_names import family, level_title, severity
 from palimpsest.presentation.names import base_label, sweeps
@@ -104,32 +104,6 @@ def hidden(tables: Tables) -> list[str]:
     return sentences
 
 
-def came_back(tables: Tables) -> list[str]:
-    """The share that each recovery returned on people of whom its text says nothing."""
-    if not tables.recovered or not tables.has(quantities.RETURNED):
-        return []
-    sentences = []
-    for cell, recoveries in tables.recovered.items():
-        if cell.is_dense:
-            continue
-        parts = []
-        for recovery in recoveries:
-            number = tables.numbers(quantities.RETURNED, [cell], recovery)[cell]
-            if number.value == number.value:
-                parts.append(f"{percent(number, 0)} with {recovery}")
-
-        if not parts:
-            sentences.append(
-                f"{named(tables, cell)}: no verdict, since fewer than 10 points of the known facts were lost."
-            )
-            continue
-        sentences.append(
-            f"{named(tables, cell)}: of what was lost about people that the text says nothing of, "
-            f"back came {', '.join(parts)}."
-        )
-    return sentences
-
-
 def calibrated(tables: Tables) -> list[str]:
     """At each method's harshest level the calibrations that kept most and least; then leakage and content."""
     from palimpsest.presentation.tables.calibration import contrasts
@@ -210,6 +184,8 @@ def leaked(tables: Tables) -> list[str]:
 
 def headline(tables: Tables) -> list[str]:
     """The few sentences that an abstract has room for."""
+    from palimpsest.presentation.found_displaced import came_back
+
     return (
         [sentence.split(": ")[0].rstrip(".") + "." for sentence in hidden(tables)]
         + came_back(tables)[:1]
@@ -222,6 +198,8 @@ def counts(tables: Tables, figure: str) -> str:
     shown = {
         "knowledge_bits": ("closed_book_mc",),
         "recovery": ("closed_book",),
+        "displaced": tuple(arms_of.SCORED),
+        "displaced_frequency": tuple(arms_of.SCORED)[:1],
         "cost": ("closed_book",),
         "latency": ("closed_book",),
         "knowledge_vs_perplexity": ("closed_book", "perplexity"),
@@ -237,7 +215,9 @@ def counts(tables: Tables, figure: str) -> str:
         sizes = sorted(set(group["n"].astype(int)))
         many = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         parts.append(f"{many} {what} ({quantities.title_of(task)})")
-    return f"n = {', '.join(parts)}." if parts and figure not in ("time", "probes", "regimes", "heads") else ""
+    return (
+        f"n = {', '.join(parts)}." if parts and figure not in ("time", "probes", "regimes", "heads", "unsaid") else ""
+    )
 
 
 def _signed(value: float) -> str:

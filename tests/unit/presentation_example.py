@@ -41,10 +41,14 @@ def variants() -> list[tuple[tuple, float]]:
 
 
 def metrics() -> pandas.DataFrame:
+    import displaced_example  # which takes the columns from here
+
     rows = []
 
     def add(variant, task, subset, metric, value, half=0.015, n=600):
-        scoring = {"closed_book": "generated", "open_book": "generated", "perplexity": "likelihood"}.get(task, "ranked")
+        scoring = {"": "", "closed_book": "generated", "open_book": "generated", "perplexity": "likelihood"}.get(
+            task, "ranked"
+        )
         rows.append([*variant, task, subset, scoring, "", metric, value, value - half, value + half, n])
 
     damages = dict(variants())
@@ -90,12 +94,15 @@ def metrics() -> pandas.DataFrame:
             gone = damage * (0.6 if pool == "R" and variant[-1] != "none" else 1)
             add(variant, "closed_book", f"pool {pool}", "known_share", 0.995 - gone, 0.03)
         if variant[-1] == "none" and variant[1] != "dense":
-            add(variant, "closed_book", "pool U", "damage", damage, 0.03)
+            for task, subset, metric, value, half in displaced_example.of_cell(damage):
+                add(variant, task, subset, metric, value, half)
         elif variant[-1] != "none":
             if variant[-1] == "lora-r4":
                 add(variant, "closed_book", "prompt-32", "minus_recovery", 0.35 * damage, 0.02)
-            add(variant, "closed_book", "pool U", "returned_unseen", 0.3 if variant[-1] == "prompt-32" else 0.65, 0.15)
-            add(variant, "closed_book", "pool R", "relearned", 0.1 if variant[-1] == "prompt-32" else 0.25, 0.1)
+            for task, subset, metric, value, half in displaced_example.of_recovery(
+                variant[-1], GRID[variant[1]][variant[3]]
+            ):
+                add(variant, task, subset, metric, value, half)
     columns = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
     return pandas.DataFrame(rows, columns=columns)
 

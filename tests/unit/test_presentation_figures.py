@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import displaced_example
 import presentation_example as example
 import pytest
 from matplotlib.text import Text
@@ -54,6 +55,11 @@ def planted(tmp_path_factory):
     return Tables(example.write_planted(tmp_path_factory.mktemp("results") / "planted"))
 
 
+@pytest.fixture(scope="module")
+def returning(tmp_path_factory):
+    return Tables(displaced_example.write(tmp_path_factory.mktemp("results") / "returning"))
+
+
 def words(figure):
     """Every text that is drawn in a figure with the box it covers, in pixels."""
     figure.draw_without_rendering()
@@ -72,8 +78,9 @@ def words(figure):
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
 @pytest.mark.parametrize("name", [name for name in names.FIGURES if name != "language"])
-def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, planted, name, width):
+def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, planted, returning, name, width):
     others = {"calibration": swept, "models": swept, "origins": reading, "lengths": reading, "planted": planted}
+    others |= dict.fromkeys(("displaced", "displaced_frequency", "recovery", "unsaid"), returning)
     with style.context():
         figure = figures.draw(name, others.get(name, study), width)
         everything = words(figure)
@@ -260,7 +267,8 @@ def study_settings(**changes):
 def test_names_follow_from_the_study():
     embedded = names.figure_names(study_settings())
     lost = ["accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips"]
-    assert embedded == [*lost, "recovery", "cost", "latency", "probes", "time"]
+    recovered = ["recovery", "displaced", "displaced_frequency"]
+    assert embedded == [*lost, *recovered, "cost", "latency", "probes", "unsaid", "time"]
     assert {"regimes", "heads"} <= set(names.figure_names(study_settings(similarity={})))
     without = study_settings(tasks=["blimp", "perplexity_wikitext2"], recovery={}, probes=[])
     assert names.figure_names(without) == ["flips", "language", "time"]

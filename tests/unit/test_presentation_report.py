@@ -15,7 +15,7 @@ from palimpsest.presentation.data import Tables
 from palimpsest.provenance import PalimpsestError
 
 LOST = ("accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips")
-FIGURES = (*LOST, "recovery", "cost", "regimes", "heads", "probes")
+FIGURES = (*LOST, "recovery", "displaced", "displaced_frequency", "cost", "regimes", "heads", "probes", "unsaid")
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 

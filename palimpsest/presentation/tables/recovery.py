@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from palimpsest.presentation import quantities
+from palimpsest.presentation import arms_of, quantities
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.tables.latex import Column, Table, cell_columns
 
@@ -13,6 +13,7 @@ def rows(tables: Tables) -> Table:
     """One row a variant of each recovered cell, the cell alone first; no verdict for damage under ten points."""
     columns = [
         Column("recovery", "recovery", right=False),
+        Column("arm", "arm", right=False),
         Column("bytes_total", "size", "MB", 2, 1e-6),
         Column("parameters_extra", "parameters", "extra", 0),
         Column("known_R", "known, R", "%", 1, 100),
@@ -21,8 +22,8 @@ def rows(tables: Tables) -> Table:
         Column("relearned", "re-learned", "%", 0, 100),
     ]
     table = Table([*cell_columns(tables), *columns])
-    for cell, recoveries in tables.recovered.items():
-        for recovery in ("none", *recoveries):
+    for cell in tables.recoveries:
+        for recovery in ("none", *arms_of.sorted_recoveries(tables, cell)):
             row = {
                 "model": cell.model,
                 "label": cell.label,
@@ -37,7 +38,9 @@ def rows(tables: Tables) -> Table:
             if recovery != "none":
                 row["parameters_extra"] = tables.extra_parameters(cell, recovery)
             if recovery != "none" and not cell.is_dense:
-                row["returned_unseen"] = tables.numbers(quantities.RETURNED, [cell], recovery)[cell]
-                row["relearned"] = tables.numbers(quantities.RELEARNED, [cell], recovery)[cell]
+                row["arm"] = arms_of.arm(tables, recovery)
+                if not arms_of.consults(tables, recovery):  # the table of arms has what these repair
+                    row["returned_unseen"] = tables.numbers(quantities.RETURNED, [cell], recovery)[cell]
+                    row["relearned"] = tables.numbers(quantities.RELEARNED, [cell], recovery)[cell]
             table.add(row, new_block=recovery == "none")
     return table

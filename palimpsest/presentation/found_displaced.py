@@ -1,0 +1,92 @@
+"""What a study found of what was only displaced, in sentences: computed from its tables, left out where it has none."""
+
+from __future__ import annotations
+
+from palimpsest.analysis.arms import CONSULTS, MASKED, OTHER, TEXT, UNTRAINED
+from palimpsest.grid import Cell
+from palimpsest.presentation import arms_of, quantities
+from palimpsest.presentation.data import Number, Quantity, Tables
+from palimpsest.presentation.figures import unsaid as unsaid_
+from palimpsest.presentation.summary import few, named, percent
+
+PLACEBOS = {MASKED: "With the loss masked at the values", OTHER: "With text without known facts",
+            UNTRAINED: "Untrained"}  # fmt: skip
+
+
+def came_back(tables: Tables) -> list[str]:
+    """For each cell what came back of the people that no text speaks of, by each arm; no verdict under ten points."""
+    tasks = arms_of.scored(tables)
+    if not tasks:
+        return []
+    sentences = []
+    for cell in tables.recoveries:
+        if cell.is_dense:
+            continue
+        task = next(iter(tasks))
+        damage = tables.numbers(arms_of.of(quantities.DAMAGE, task), [cell])[cell]
+        found = {name: _returned(tables, task, cell, name) for name in arms_of.sorted_recoveries(tables, cell)}
+        if not any(number.value == number.value for number in found.values()):
+            sentences.append(
+                f"{named(tables, cell)}: no verdict, since fewer than 10 points of the known facts were lost "
+                f"({percent(damage)})."
+            )
+            continue
+        of_arm = {}
+        for name, number in found.items():
+            if number.value == number.value:
+                of_arm.setdefault(arms_of.arm(tables, name), []).append(f"{percent(number, 0)} with {name}")
+        if TEXT in of_arm:
+            sentences.append(
+                f"{named(tables, cell)}: of what was lost about people that the text says nothing of, "
+                f"back came {few(of_arm[TEXT])}."
+            )
+        sentences += [f"{words}: {few(of_arm[arm])}." for arm, words in PLACEBOS.items() if arm in of_arm]
+        if CONSULTS in of_arm:
+            sentences.append(
+                f"Repaired by what looks at the dense weights, which is no return: {few(of_arm[CONSULTS])}."
+            )
+    return sentences
+
+
+def _returned(tables: Tables, task: str, cell: Cell, recovery: str) -> Number:
+    quantity = quantities.REPAIRED[0] if arms_of.consults(tables, recovery) else quantities.RETURNED
+    return tables.numbers(arms_of.of(quantity, task), [cell], recovery)[cell]
+
+
+def dynamic(tables: Tables) -> list[str]:
+    """Whether choosing among prompts beats the best of them, whichever way it falls."""
+    rows = tables.metrics
+    rows = rows[(rows["metric"] == "idp_gain") & (rows["task"] == quantities.IDP_GAIN.task)]
+    choosing = set(rows.loc[rows["subset"] == quantities.IDP_GAIN.subset, "recovery"])
+    sentences = []
+    for cell, recoveries in tables.recoveries.items():
+        for name in recoveries:
+            if name not in choosing:
+                continue
+            gain = tables.numbers(quantities.IDP_GAIN, [cell], name)[cell]
+            verdict = (
+                "it beats the best of its prompts" if gain.low > 0
+                else "it is worse than the best of its prompts" if gain.high < 0
+                else "it is not shown to beat the best of its prompts"
+            )  # fmt: skip
+            value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
+            sentences.append(f"{named(tables, cell, name)}: {verdict}, {value} points [{low}, {high}] of closed book.")
+    return sentences
+
+
+def unsaid(tables: Tables) -> list[str]:
+    """What the probe of the last layer reads of what the cell that leaves most unsaid does not say; then all cells."""
+    cells = unsaid_.cells_of(tables)
+    if not cells:
+        return []
+    quantity = unsaid_.layers(tables)[-1]
+    read = tables.where_it_stands(quantity)
+    chance = tables.where_it_stands(Quantity("", quantity.task, unsaid_.CHANCE, subset=quantity.subset))
+    above = [cell for cell in cells if read[cell].low > chance[cell].value]
+    most = max(cells, key=lambda cell: (read[cell].n, cell.id))
+    return [
+        f"{named(tables, most)} says {read[most].n:,} of the facts that the dense model knows in no form that it is "
+        f"asked; the probe at {quantity.title} reads {percent(read[most])} of them (by chance "
+        f"{100 * chance[most].value:.1f} %).",
+        f"It reads more than chance from {len(above)} of the {len(cells)} cells that leave facts unsaid.",
+    ]
