@@ -94,6 +94,30 @@ groups, `rank` truncates to the cell's rank (where inputs are, if a `calibration
 each matrix. `none` gives the compression up: the bytes in every table then say so. `recovery.json` has what each
 matrix lost by it (`merging_error`). A merged recovery consults the dense weights if the one that it is made of does.
 """
+DYNAMIC = """
+## Dynamic prompts
+
+```yaml
+recovery:
+  prompt-8: {method: prompt, options: {tokens: 8}, training: {text: recovery_R}, cells: [atlas/magnitude/0.6]}
+  prompt-32: {method: prompt, options: {tokens: 32}, training: {text: recovery_R}, cells: [atlas/magnitude/0.6]}
+  idp: {method: idp, of: [prompt-8, prompt-32], cells: [atlas/magnitude/0.6]}
+  idp-own: {method: idp, of: [prompt-8, prompt-32], options: {positions: own}, cells: [atlas/magnitude/0.6]}
+  idp-random: {method: idp, of: [prompt-8, prompt-32], options: {choose: random}, cells: [atlas/magnitude/0.6]}
+```
+
+Prompts are trained one by one; of each input it is looked up which of them its tokens attend to most, and that one
+stays before it. The choice is made on the context: the options of a question share it, decoding keeps it, and a text
+whose likelihood is asked for chooses by its own tokens. `layer` is the scoring layer; at the first the choice costs
+the queries of one layer, the `mean` over all layers costs a pass through the model. `softmax: prompts and input` lets
+the input's own tokens take part; `divide_by_length: false` leaves out the factor 1/n of a prompt of n tokens;
+`positions: own` starts the input at the end of each prompt, where that one was trained to be followed, in the place of
+the end of the longest; `block_mask: false` lets prompts see those before them while they are scored. Controls are
+`choose: random` (by `seed` and the input), `always` (with the number of a `prompt`), `minimum attention` and `mean of
+all`; `shuffle: true`; prompts of one length under several training seeds in `of`; and cells of the dense model. The
+oracle is a metric beside each of them (`oracle`, on forms that did not pick it), as are `choice_share`,
+`choice_margin` and `chosen_minus_best_prompt`.
+"""
 MADE_FROM = {registry.TRAINED: "`training`", registry.CLOSED_FORM: "the dense weights", registry.COMPOSED: "`of`"}
 
 
@@ -103,7 +127,7 @@ def manual() -> str:
     rows = [f"| {' | '.join(_cells(one))} |" for one in declared]
     options = ["", "## Options", "", "| method | options with their defaults |", "| --- | --- |"]
     options += [f"| `{one.name}` | {', '.join(_options(one))} |" for one in declared]
-    return HEAD + "\n".join(rows + options) + "\n" + TRAINING + CLOSED_FORM
+    return HEAD + "\n".join(rows + options) + "\n" + TRAINING + CLOSED_FORM + DYNAMIC
 
 
 def _cells(one: registry.Declaration) -> tuple[str, ...]:
