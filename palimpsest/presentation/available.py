@@ -75,6 +75,7 @@ def tables_of(tables: Tables) -> list[str]:
         "calibration": tables.has(quantities.LEAKAGE),
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
         "arms": recovers(tables) and bool(arms_of.scored(tables)),
+        "choices": bool(tables.metrics["metric"].isin(("choice_share", "chosen")).any()),
         "latency": costs and bool(tables.contexts(tables.models[0])),
         "latency_pairs": costs and (tables.folder / "latency.parquet").exists(),
         "leaks": len(tables.leaks) > 0,

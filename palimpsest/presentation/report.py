@@ -62,7 +62,7 @@ def sections(study: Tables) -> list[Section]:
         Section("judge", "What does the judge say, and can it be believed?", summary.judged(study), [], ["judge"]),
         Section("recovery", "What came back, and was only displaced?",
                 [*found_displaced.came_back(study), *found_displaced.dynamic(study)],
-                ["displaced", "displaced_frequency", "recovery"], ["arms", "recovery"]),
+                ["displaced", "displaced_frequency", "recovery"], ["arms", "recovery", "choices"]),
         Section("planted", "Does the estimator find what was planted?", [], ["planted"]),
         Section("cost", "How large are recoveries?", found_of_recoveries.parameters(study), ["cost"]),
         Section("regimes", "Do recoveries bring attention and activations back?", found_of_recoveries.moved(study),
