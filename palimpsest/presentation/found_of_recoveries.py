@@ -7,7 +7,7 @@ from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Number, Tables
 from palimpsest.presentation.figures.regimes import compared, task_of
 from palimpsest.presentation.recovery_costs import Pair, longest, pairs, slower
-from palimpsest.presentation.summary import few, named
+from palimpsest.presentation.summary import named
 
 PUBLISHED_FEWER, PUBLISHED_SLOWER = 21, 2.5  # times fewer parameters; 60 % less latency is a ratio of 2.5
 WORDS = {"attention_js": "attention (Jensen-Shannon, bits)", "attention_cosine": "attention (cosine)",
@@ -20,27 +20,33 @@ def parameters(tables: Tables) -> list[str]:
         return []
     found = pairs(tables)
     sentences = []
+    if found:
+        sentences.append(
+            "As accurate as an adapter of weights is a prompt that is shown to lose less than 5 points of closed-book "
+            "accuracy against it, and less than half of what it gains over the cell alone."
+        )
     for cell in dict.fromkeys(pair.cell for pair in found):
         mine = [pair for pair in found if pair.cell == cell]
         equal = [pair for pair in mine if pair.as_accurate and pair.fewer > 1]
         if equal:
             best = max(equal, key=lambda pair: pair.fewer)
             sentences.append(
-                f"{named(tables, cell)}: {best.prompt} ({best.parameters[1]:,.0f} parameters) loses less than 5 points "
-                f"against {best.weights}, which has {best.fewer:.1f} times as many: {_points(best.difference)}."
+                f"{named(tables, cell)}: {best.prompt} ({best.parameters[1]:,.0f} parameters) is as accurate as "
+                f"{best.weights}, which has {best.fewer:.1f} times as many: {_points(best.difference)}."
             )
         elif mine:
             sentences.append(
-                f"{named(tables, cell)}: no prompt is shown to lose less than 5 points against an adapter of weights "
-                f"that has more parameters; nearest is {_points(*_nearest(mine))}."
+                f"{named(tables, cell)}: no prompt is shown to be as accurate as an adapter of weights that helps and "
+                f"has more parameters; nearest is {_nearest(mine)}."
             )
     if found:
+        found = [pair for pair in found if pair.helps]
         wide = [pair for pair in found if pair.fewer >= PUBLISHED_FEWER]
         equal = [pair for pair in wide if pair.as_accurate]
-        largest = max(pair.fewer for pair in found)
+        largest = max((pair.fewer for pair in found), default=0)
         sentences.append(
-            f"{PUBLISHED_FEWER} times fewer parameters at equal accuracy: {len(wide)} of {len(found)} pairs of adapter "
-            f"and prompt differ by so much (the most is {largest:.1f} times)"
+            f"{PUBLISHED_FEWER} times fewer parameters at equal accuracy: {len(wide)} of {len(found)} pairs of an "
+            f"adapter that helps and a prompt differ by so much (the most is {largest:.1f} times)"
             + (f", and in {len(equal)} of them the prompt is as accurate." if wide else ".")
         )
     return sentences
@@ -85,7 +91,7 @@ def moved(tables: Tables) -> list[str]:
             ):
                 names = [f"{name} {_signed(number)}" for name, number in found.items() if chosen(number)]
                 if names:
-                    parts.append(f"{way}: {few(names)}")
+                    parts.append(f"{way}: {', '.join(names)}")
             if parts:
                 sentences.append(f"{named(tables, cell)}, {WORDS[measure]}: {'; '.join(parts)}.")
     return sentences
@@ -114,16 +120,16 @@ def _is_measured(tables: Tables) -> bool:
     return bool(tables.recovered) and (tables.folder / "latency.parquet").exists() and bool(tables.models)
 
 
-def _nearest(mine: list[Pair]) -> tuple[Number, str]:
-    best = max(mine, key=lambda pair: pair.difference.low)
-    return best.difference, f"{best.prompt} against {best.weights} ({best.fewer:.1f} times its parameters), "
+def _nearest(mine: list[Pair]) -> str:
+    best = max(mine, key=lambda pair: (pair.helps and pair.fewer > 1, pair.difference.low))
+    return f"{best.prompt} against {best.weights} ({best.fewer:.1f} times its parameters), {_points(best.difference)}"
 
 
-def _points(difference: Number, before: str = "") -> str:
+def _points(difference: Number) -> str:
     value, low, high = (
         f"{100 * end:+.1f}".replace("-", "−") for end in (difference.value, difference.low, difference.high)
     )
-    return f"{before}{value} points [{low}, {high}]"
+    return f"{value} points [{low}, {high}]"
 
 
 def _times(pair: Pair, ratio: dict[Pair, Number]) -> str:

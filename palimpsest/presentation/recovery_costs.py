@@ -9,7 +9,8 @@ from palimpsest.measurement.rounds import MERGED, PHASES, PLAIN, ratios, spread
 from palimpsest.presentation import quantities
 from palimpsest.presentation.data import CELL, Number, Tables
 
-EQUAL = 0.05  # a share of the questions: what is shown to be less than this worse is as accurate
+# As accurate is what is shown to lose less than this share of the questions, and less than half of the other's gain.
+EQUAL = 0.05
 NOTHING = Number(float("nan"), float("nan"), float("nan"), 0)
 
 
@@ -22,6 +23,7 @@ class Pair:
     prompt: str
     parameters: tuple[float, float]  # extra ones, of each
     difference: Number  # the prompt's share of right answers minus the adapter's
+    gain: Number  # the adapter's minus the cell's
 
     @property
     def fewer(self) -> float:
@@ -29,9 +31,15 @@ class Pair:
         return self.parameters[0] / self.parameters[1]
 
     @property
+    def helps(self) -> bool:
+        """Whether the adapter is shown to be better than the cell alone: else there is nothing to match."""
+        return self.gain.low > 0
+
+    @property
     def as_accurate(self) -> bool:
-        """Whether the prompt is shown to lose less than five points against the adapter."""
-        return self.difference.low > -EQUAL
+        """Whether the prompt is shown to lose less than five points against an adapter that helps, and less than half
+        of what that one gains."""
+        return self.helps and self.difference.low > -min(EQUAL, self.gain.value / 2)
 
 
 def pairs(tables: Tables) -> list[Pair]:
@@ -44,7 +52,14 @@ def pairs(tables: Tables) -> list[Pair]:
         beside = [name for name in recoveries if _is_timed_merged(tables, cell, name)]
         prompts = [name for name in recoveries if name not in beside and extra[name]]
         found += [
-            Pair(cell, one, other, (extra[one], extra[other]), difference(tables, cell, other, one))
+            Pair(
+                cell,
+                one,
+                other,
+                (extra[one], extra[other]),
+                difference(tables, cell, other, one),
+                difference(tables, cell, one, "none"),
+            )
             for one in sorted(beside, key=lambda name: -extra[name])
             for other in sorted(prompts, key=extra.get)
         ]

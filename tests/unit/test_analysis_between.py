@@ -27,8 +27,9 @@ def test_a_pair_is_compared_once_with_its_paired_difference(answers):
     table, right = answers
     found = between_recoveries(table)
     assert list(found[["label", "recovery", "subset", "metric"]].itertuples(index=False, name=None)) == [
-        ("rtn", "lora", "prompt", "minus_recovery")
+        ("rtn", *pair, "minus_recovery") for pair in (("lora", "prompt"), ("lora", "none"), ("prompt", "none"))
     ]
+    assert found.value[1] == pytest.approx(right["lora"].mean() - right["none"].mean())
     change = right["lora"].astype(float) - right["prompt"]
     assert found.value[0] == pytest.approx(change.mean()) and 0 < found.low[0] < found.value[0] < found.high[0]
     alone = intervals.share(pandas.Series(right["lora"].astype(float)), pandas.Series(range(200)))
