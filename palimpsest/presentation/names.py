@@ -115,7 +115,7 @@ def table_names(study: Study) -> list[str]:
         and any(halves <= {study.calibration[name].text for name in names} for names in _sweeps(study).values()),
         "recovery": "closed_book" in study.tasks and bool(study.recovery),
         "arms": "closed_book_mc" in study.tasks and _recovers(study),
-        "choices": any(recovery.method == "idp" for recovery in study.recovery.values()),
+        "choices": _chooses(study),
         "latency": bool(judged) and _recovers(study),
         "latency_pairs": bool(judged) and _recovers(study),
         "leaks": reads_texts(study),
@@ -123,6 +123,13 @@ def table_names(study: Study) -> list[str]:
         "time": True,
     }
     return [name for name in TABLES if wanted[name]]
+
+
+def _chooses(study: Study) -> bool:
+    """Whether a recovery chooses among soft prompts, or takes their mean on a task that tells how good it is."""
+    dynamic = [recovery for recovery in study.recovery.values() if recovery.method == "idp"]
+    chooses = any(recovery.options.get("choose") != "mean of all" for recovery in dynamic)
+    return chooses or (bool(dynamic) and "closed_book_mc" in study.tasks)
 
 
 def reads_texts(study: Study) -> bool:
