@@ -3,7 +3,7 @@
 At each task of a variant that chooses (scoring "measure"):
     choice_share               by prompt, whose name is the subset: share of the questions before which it was put
     choice_margin              mean difference of the scores of the prompt that was chosen and the next best
-Of tasks whose facts are asked in selection forms and in others, on the others (subset "scored forms"):
+Of tasks that ask for facts, on forms by which nothing is selected (subset "scored forms", without facts never shown):
     chosen                     share of right answers of the variant itself
     best_prompt                of the one prompt that is best on the selection forms
     oracle                     with the prompt, for each fact, that is right on most of its own selection forms; where
@@ -64,54 +64,38 @@ def oracles(
 ) -> pandas.DataFrame:
     """The rows of all recoveries that choose, `of` being the recoveries whose prompts each of them chooses among.
 
-    `tasks` without selection forms are passed over. Raises PalimpsestError where a prompt was not evaluated by itself.
+    One task selects, for all that ask for facts alike: the first one with selection forms. Without one there are no
+    rows. Raises PalimpsestError where a prompt was not evaluated by itself.
     """
+    asks = (answers["person"] != "").groupby(answers["task"]).all()
+    asked = {task: read_questions(tasks_folder, task) for task in tasks if of and asks.get(task, False)}
+    asked = {task: questions for task, questions in asked.items() if (questions["attribute"] != "").all()}
+    selecting = next((task for task, questions in asked.items() if (questions["use"] == "select").any()), None)
+    judged = answers[answers["correct"].notna() & (answers["subset"] != "never_shown")]
+    variants = dict(list(judged.groupby([*VARIANT, "task"], sort=True)))
     rows = []
-    for task in tasks if of else ():
-        questions = read_questions(tasks_folder, task)
-        if not (questions["use"] == "select").any() or (questions["attribute"] == "").any():
-            continue
-        asked = answers[(answers["task"] == task) & answers["correct"].notna()]
-        variants = dict(list(asked.groupby(VARIANT, sort=True)))
-        for key, own in variants.items():
-            if key[-1] not in of:
-                continue
+    for key in sorted({key[:-1] for key in variants if selecting and key[-2] in of}):
+
+        def single(task: str, key=key) -> dict[str, pandas.DataFrame]:
+            return {prompt: _answers(variants, (*key[:-1], prompt, task)) for prompt in of[key[-1]]}
+
+        shares = selection_shares(single(selecting), asked[selecting])
+        for task, questions in asked.items():
             name = dict(zip(VARIANT, key, strict=True)) | {"task": task, "subset": SCORED, "scoring": "measure"}
-            single = {}
-            for prompt in of[key[-1]]:
-                if (found := variants.get((*key[:-1], prompt))) is None:
-                    raise PalimpsestError(
-                        f"answers: {variant_name(name | {'recovery': prompt})} does not answer {task}."
-                    )
-                single[prompt] = found
-            rows += [name | row for row in _compared(own, oracle(single, questions), best_prompt(single, questions))]
+            ways = {
+                "chosen": _answers(variants, (*key, task)),
+                "best_prompt": single(task)[shares.mean().idxmax()],
+                "oracle": oracle(single(task), questions, shares),
+            }
+            rows += [name | row for row in _compared(ways)] if len(ways["oracle"]) else []
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
-def oracle(single: Mapping[str, pandas.DataFrame], questions: pandas.DataFrame) -> pandas.DataFrame:
-    """The answers to the scored questions, each by the prompt that its fact's selection forms pick.
+def selection_shares(single: Mapping[str, pandas.DataFrame], questions: pandas.DataFrame) -> pandas.DataFrame:
+    """(person, attribute) × prompt: share of the fact's selection forms that are answered right.
 
     `single` are the answers to one task with each prompt alone, `questions` come from `read_questions`.
     """
-    selecting = _right_on_selection(single, questions)
-    # The first column of the best: prompts stand in the order of how good they are on all facts.
-    order = selecting.mean().sort_values(ascending=False, kind="stable").index
-    picked = selecting[order].idxmax(axis=1).rename("picked").reset_index()
-    scored = questions[questions["use"] != "select"].merge(picked, on=["person", "attribute"])
-    parts = [
-        answers[answers["question"].isin(scored.loc[scored["picked"] == prompt, "question"])]
-        for prompt, answers in single.items()
-    ]
-    return pandas.concat(parts).sort_values("question", ignore_index=True)
-
-
-def best_prompt(single: Mapping[str, pandas.DataFrame], questions: pandas.DataFrame) -> pandas.DataFrame:
-    """The answers with the prompt that is right on most selection forms of all facts."""
-    return single[_right_on_selection(single, questions).mean().idxmax()]
-
-
-def _right_on_selection(single: Mapping[str, pandas.DataFrame], questions: pandas.DataFrame) -> pandas.DataFrame:
-    """(person, attribute) × prompt: share of the fact's selection forms that are answered right."""
     selecting = questions.loc[questions["use"] == "select", ["question", "person", "attribute"]]
     shares = {
         prompt: answers[["question", "correct"]].merge(selecting).groupby(["person", "attribute"])["correct"].mean()
@@ -120,9 +104,31 @@ def _right_on_selection(single: Mapping[str, pandas.DataFrame], questions: panda
     return pandas.DataFrame(shares)
 
 
-def _compared(own: pandas.DataFrame, best_choice: pandas.DataFrame, best_single: pandas.DataFrame) -> list[dict]:
-    asked = best_choice["question"]
-    ways = {"chosen": own, "best_prompt": best_single, "oracle": best_choice}
+def oracle(
+    single: Mapping[str, pandas.DataFrame], questions: pandas.DataFrame, shares: pandas.DataFrame
+) -> pandas.DataFrame:
+    """The answers to a task's other questions, each with the prompt that is best of its fact by `selection_shares`."""
+    # The first column of the best: prompts stand in the order of how good they are on all facts.
+    order = shares.mean().sort_values(ascending=False, kind="stable").index
+    picked = shares[order].idxmax(axis=1).rename("picked").reset_index()
+    scored = questions[questions["use"] != "select"].merge(picked, on=["person", "attribute"])
+    found = [
+        answers[answers["question"].isin(scored.loc[scored["picked"] == prompt, "question"])]
+        for prompt, answers in single.items()
+    ]
+    return pandas.concat(found).sort_values("question", ignore_index=True)
+
+
+def _answers(variants: Mapping[tuple, pandas.DataFrame], key: tuple) -> pandas.DataFrame:
+    if key not in variants:
+        name = variant_name(dict(zip(VARIANT, key, strict=False)))
+        raise PalimpsestError(f"answers: {name} does not answer {key[-1]}. Run the study again.")
+    return variants[key]
+
+
+def _compared(ways: Mapping[str, pandas.DataFrame]) -> list[dict]:
+    """Rows on the questions that the oracle answers."""
+    asked = ways["oracle"]["question"]
     ways = {metric: answers[answers["question"].isin(asked)] for metric, answers in ways.items()}
     rows = [
         {"metric": metric} | intervals.share(answers["correct"], clusters(answers)).row()

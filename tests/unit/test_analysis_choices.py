@@ -101,10 +101,35 @@ def test_luck_on_the_selection_forms_gives_the_oracle_nothing(tasks):
         )
         questions = read_questions(tasks, "closed_book")
         single = {name: answers[answers["recovery"] == name] for name in ("short", "long")}
-        found.append(choices.oracle(single, questions)["correct"].mean())
+        shares = choices.selection_shares(single, questions)
+        found.append(choices.oracle(single, questions, shares)["correct"].mean())
         lucky.append(np.maximum(short[:, :2].mean(1), long[:, :2].mean(1)).mean())
     assert np.mean(lucky) > 0.6
     assert np.mean(found) == pytest.approx(0.5, abs=0.03)
+
+
+def test_one_task_selects_for_another_that_asks_for_the_same_facts(tasks):
+    rows = [
+        {"id": f"g{number}", "person": f"p{number:02}", "attribute": "town", "use": "score", "options": []}
+        for number in range(60)
+    ]
+    (tasks / "generated").mkdir()
+    (tasks / "generated" / "generated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rng = np.random.default_rng(2)
+    short, long = rng.random((2, 60, 5)) < 0.5
+    said = {name: rng.random(60) < 0.5 for name in (IDP, SHORT, LONG)}
+    generated = {"question": [row["id"] for row in rows], "person": [row["person"] for row in rows]}
+    answers = [answers_of(name, **by_person(correct)) for name, correct in ((IDP, short), (SHORT, short), (LONG, long))]
+    answers += [answers_of(name, said[name], task="generated", **generated) for name in said]
+    table = choices.oracles(pandas.concat(answers), tasks, ["generated", "closed_book"], {"idp": ["short", "long"]})
+    overall = SHORT if short[:, :2].mean() >= long[:, :2].mean() else LONG
+    expected = [
+        said[overall if a == b else SHORT if a > b else LONG][number]
+        for number, (a, b) in enumerate(zip(short[:, :2].sum(1), long[:, :2].sum(1), strict=True))
+    ]
+    assert row_of(table, task="generated", metric="oracle")["value"] == pytest.approx(np.mean(expected))
+    assert row_of(table, task="generated", metric="best_prompt")["value"] == pytest.approx(said[overall].mean())
+    assert row_of(table, task="closed_book", metric="oracle")["value"] == pytest.approx(oracle_by_hand(short, long))
 
 
 def test_tasks_without_selection_forms_are_passed_over(tasks):
