@@ -13,7 +13,7 @@ import torch
 from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from test_evaluation_engine import FAMILIES, random_model
 from test_evaluation_language_model import CONTEXTS, PAIRS, PASSAGE, TEXTS, requests
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from palimpsest import checks, settings
 from palimpsest.compression.cell import compress
@@ -26,6 +26,7 @@ from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest,
 from palimpsest.recovery.adapters import adapter_state, write_adapter
 from palimpsest.recovery.idp import dynamic_prompts, make_idp
 
+DATA = os.environ.get("PALIMPSEST_DATA")
 LENGTHS = {"short": 3, "long": 7, "middle": 4}
 OPTIONS = {"short": {}, "mean": {"layer": "mean"}, "all": {}}
 BATCH = torch.tensor([[1, 9, 12, 33, 7, 21], [1, 30, 31, 0, 0, 0], [1, 8, 9, 10, 0, 0]])
@@ -112,6 +113,30 @@ def test_scores_are_those_of_transformers_attention_in_every_family(family):
     found = dynamic_prompts(model, prompts, options).scores(BATCH, ROW_LENGTHS)
     for scores, row, length in zip(found, BATCH, ROW_LENGTHS, strict=True):
         assert scores.tolist() == pytest.approx(scores_by_transformers(model, prompts, row[:length], **options), 1e-3)
+
+
+@pytest.mark.skipif(
+    not (DATA and Path(DATA, "models/stories260K").is_dir()), reason="PALIMPSEST_DATA has no stories260K"
+)
+def test_a_real_checkpoint_scores_and_answers_with_its_own_tokens():
+    folder = Path(DATA, "models/stories260K")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    words = model.get_input_embeddings().weight.detach()
+    prompts = {"short": words[300:305].clone(), "long": words[400:412].clone()}
+    idp = dynamic_prompts(model, prompts, {"layer": "mean"})
+    asked = requests(
+        "loglikelihood", [("Once upon a time there was a little", " girl"), ("Tom went to the park with", " his")]
+    )
+    ours = LanguageModel(idp, tokenizer)
+    found = ours.loglikelihood(asked)
+    for (score, _), request, (context, option) in zip(
+        found, asked, ours.encoder.pairs([each.args for each in asked]), strict=True
+    ):
+        expected = scores_by_transformers(model, prompts, torch.tensor(context), layer="mean")
+        assert request.measures["choice"] == ["short", "long"][expected[1] > expected[0]]
+        logits = plain_logits(model, prompts[request.measures["choice"]], context + option[:-1], 12)
+        plain = logits[len(context) - 1 :].log_softmax(-1).gather(1, torch.tensor(option)[:, None]).sum().item()
+        assert score == pytest.approx(plain, abs=1e-4)
 
 
 def test_attention_is_what_it_was_after_a_choice(llama):
