@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from conftest import make_model_folder
 from safetensors.torch import save_file
 
 import palimpsest
+from palimpsest.calibration import draw
 from palimpsest.compression import artifact
 from palimpsest.compression.cell import compress
 from palimpsest.compression.layer import compress_weight
@@ -503,3 +505,44 @@ def test_a_matrix_that_stays_dense_has_no_error():
     weight = torch.randn(4, 6)
     stats = Statistics.of(torch.randn(30, 6))
     assert METHODS["eora"].repair(weight, Dense(weight), stats, rank=2).correction.dense().abs().max() == 0
+
+
+# ---- a real checkpoint
+
+DATA = os.environ.get("PALIMPSEST_DATA")
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory):
+    """Cells of a trained model, calibration rows of stories, and the ids of stories that are not among them."""
+    if not DATA or not Path(DATA, "models/stories260K").is_dir() or not Path(DATA, "data/tinystories").is_dir():
+        pytest.skip("PALIMPSEST_DATA has no models/stories260K and data/tinystories")
+    folder, model = tmp_path_factory.mktemp("stories"), Path(DATA, "models/stories260K")
+    for method, level in (("magnitude", "0.6"), ("rtn", "3"), ("svd", "k0.6")):
+        compress(model, folder / method, method=method, level=level)
+    lines = Path(DATA, "data/tinystories/tinystories.txt").read_text(encoding="utf-8").split("\n")
+    told = [line for line in lines if len(line.split()) >= 24]
+    (folder / "text.txt").write_text("\n".join(told[16:]), encoding="utf-8")
+    draw(folder / "text.txt", model, folder / "calibration", samples=64, length=64)
+    _, tokenizer = palimpsest.load(folder / "rtn")
+    rows = [tokenizer(story)["input_ids"][:48] for story in told[:16]]
+    return folder, torch.tensor([row for row in rows if len(row) == 48])
+
+
+def loss(folder, ids):
+    with torch.inference_mode():
+        return palimpsest.load(folder)[0](input_ids=ids, labels=ids).loss.item()
+
+
+def test_closed_forms_bring_a_real_model_nearer_to_stories_that_they_have_not_seen(stories, tmp_path):
+    folder, ids = stories
+    cases = {"rtn": ("eora", "lqer", "loftq"), "magnitude": ("eora",), "svd": ("eora", "svd-llm-update")}
+    for cell, methods in cases.items():
+        before = loss(folder / cell, ids)
+        for method in methods:
+            options = {} if method == "svd-llm-update" else {"rank": 8}
+            recover(
+                folder / cell, tmp_path / cell / method / "adapter", method=method, options=options,
+                calibration_folder=folder / "calibration",
+            )  # fmt: skip
+            assert loss(tmp_path / cell / method, ids) < before - 0.3, (cell, method)
