@@ -10,19 +10,25 @@ that the estimator forms when the displaced people's answers are again those of 
 Replicates are random sets of people, half as many as the smaller side (erased or displaced) has, the same sets for each
 recovery. They overlap, and share one training of each model and recovery: what varies is whom one asks about. So their
 spread is that of an estimate from half of the people drawn at random, which for sets from one side is as wide as the
-sampling error of the estimate from all of that side (Shao & Wu 1989, Ann. Statist. 17:1176), and their coverage says
-nothing of other trainings: for those, plant with other seeds and the other half.
+sampling error of the estimate from all of that side (Shao & Wu 1989, Ann. Statist. 17:1176), and their coverage is that
+of one draw of guesses, right or wrong together in all of them.
+
+So how often the interval holds a truth of nothing is asked in another way too. What was erased no model was ever told,
+so any other value would have been as true: the erased people's values are dealt anew from those of their stratum, and
+the answers that were given are judged by them. These draws are independent, given the answers, and nothing can return
+in them, be the recovery what it may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas
+from statsmodels.stats.proportion import proportion_confint
 
 from palimpsest.analysis import knowledge
 from palimpsest.analysis.answers import VARIANT
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 REPLICATES = 60
+DEALS = 200
 SPREAD = (0.025, 0.975)
 
 
@@ -72,12 +79,20 @@ def known_of_reference(known: pandas.DataFrame, plants: Sequence[Plant]) -> pand
 
 
 def table(
-    scored: Mapping[str, pandas.DataFrame], plants: Sequence[Plant], replicates: int = REPLICATES
+    scored: Mapping[str, pandas.DataFrame],
+    plants: Sequence[Plant],
+    chance: pandas.DataFrame | None = None,
+    *,
+    replicates: int = REPLICATES,
+    deals: int = DEALS,
 ) -> pandas.DataFrame:
     """The metrics of each recovery of a planted model.
 
-    scored: `knowledge.scored_facts` of all variants, by the pool that a recovery's text speaks of.
+    scored: `knowledge.scored_facts` of all variants, by the pool that a recovery's text speaks of. chance: from
+    chance.py, (person, attribute, answer, chance): how erased people's values are dealt anew; not done without it.
 
+    On all `erased` and all `displaced` people: `planted_delta` with the estimator's own interval, and `planted_truth`.
+    On `erased` also `planted_null`: the share of deals after which the interval holds 0, with Wilson's interval.
     At `share=0.5` of displaced people: `planted_truth` and `planted_delta`, means over the replicates with their
     spread, n the people of a replicate; `planted_coverage`, the share of replicates whose interval holds the truth, and
     `planted_power`, of those whose interval lies above 0 (at share 0 the rate of false alarms), n the replicates. Over
@@ -92,15 +107,21 @@ def table(
         for seen, model, recovery in groups:
             if (seen, model) == ("R", plant.model) and recovery != "none" and not recovery.endswith(SWAPPED):
                 name = dict(zip(VARIANT, groups[seen, model, recovery].iloc[0][VARIANT], strict=True))
-                rows += [name | row for row in _rows(_replicates(_folds(plant, recovery, groups), plant, replicates))]
+                folds = _folds(plant, recovery, groups)
+                found = [*_whole(folds, plant), *_rows(_replicates(folds, plant, replicates))]
+                found += [] if chance is None else _null(folds, plant, chance, deals)
+                rows += [name | row for row in found]
     return pandas.DataFrame(rows, columns=[*VARIANT, "subset", "metric", "value", "low", "high", "n"])
 
 
 Groups = Mapping[tuple[str, str, str], pandas.DataFrame]  # (pool of the text, model, recovery) -> `scored_facts`
 
 
-def _folds(plant: Plant, recovery: str, groups: Groups) -> list[tuple[knowledge.Fold, knowledge.Fold]]:
-    """(what is estimated, the truth) of a recovery, and of its twin whose pools are swapped if it has one."""
+Folds = Sequence[tuple[knowledge.Fold, knowledge.Fold]]  # (what is estimated, the truth) of one or both pools
+
+
+def _folds(plant: Plant, recovery: str, groups: Groups) -> Folds:
+    """Those of a recovery, and of its twin whose pools are swapped if it has one."""
     found = []
     for name, seen, unseen in ((recovery, "R", "U"), (recovery + SWAPPED, "U", "R")):
         if (seen, plant.model, name) in groups:
@@ -114,9 +135,52 @@ def _folds(plant: Plant, recovery: str, groups: Groups) -> list[tuple[knowledge.
     return found
 
 
-def _replicates(
-    folds: Sequence[tuple[knowledge.Fold, knowledge.Fold]], plant: Plant, replicates: int
-) -> pandas.DataFrame:
+def _whole(folds: Folds, plant: Plant) -> Iterator[dict]:
+    """Estimate and truth on all erased people, and on all displaced ones."""
+    sides = [np.concatenate(side) for side in zip(*(_sides(estimated, plant) for estimated, _ in folds), strict=True)]
+    for subset, people in zip(("erased", "displaced"), sides, strict=True):
+        if len(people) > 1 and (subset == "erased" or plant.is_displaced):
+            estimate = knowledge.returned([_among(fold, people) for fold, _ in folds])["returned_unseen"]
+            truth = float(np.mean([_ratio(_among(fold, people)) for _, fold in folds]))
+            yield {"subset": subset, "metric": "planted_delta"} | estimate.row()
+            yield {"subset": subset, "metric": "planted_truth", "n": estimate.n} | _spread(pandas.Series([truth]))
+
+
+def _null(folds: Folds, plant: Plant, chance: pandas.DataFrame, deals: int) -> list[dict]:
+    """How often the interval on all erased people holds 0 after their values were dealt anew."""
+    people = np.concatenate([_sides(estimated, plant)[0] for estimated, _ in folds])
+    if len(people) < 2:
+        return []
+    estimated = [_among(fold, people) for fold, _ in folds]
+    chance = chance[chance["person"].isin(people) & (chance["chance"] > 0)].reset_index(drop=True)
+    holds = []
+    for deal in range(deals):
+        values = _dealt(chance, np.random.default_rng(deal))
+        dealt = [
+            replace(fold, cell=_judged(fold.cell, values), recovered=_judged(fold.recovered, values))
+            for fold in estimated
+        ]
+        estimate = knowledge.returned(dealt)["returned_unseen"]
+        holds.append(estimate.low <= 0 <= estimate.high)
+    low, high = proportion_confint(sum(holds), len(holds), method="wilson")
+    value = float(np.mean(holds))
+    return [{"subset": "erased", "metric": "planted_null", "value": value, "low": low, "high": high, "n": len(holds)}]
+
+
+def _dealt(chance: pandas.DataFrame, rng: np.random.Generator) -> pandas.Series:
+    """(person, attribute) -> a value drawn with the probabilities of `chance`, by Gumbel's trick."""
+    score = np.log(chance["chance"].to_numpy(dtype=float)) + rng.gumbel(size=len(chance))
+    chosen = pandas.Series(score).groupby([chance["person"], chance["attribute"]]).idxmax()
+    return chosen.map(chance["answer"])
+
+
+def _judged(rows: pandas.DataFrame, values: pandas.Series) -> pandas.DataFrame:
+    """The same answers, right where they say what was dealt."""
+    dealt = values.reindex(pandas.MultiIndex.from_frame(rows[["person", "attribute"]])).to_numpy()
+    return rows.assign(above=(rows["answer"].to_numpy() == dealt) - (1 - rows["room"]))
+
+
+def _replicates(folds: Folds, plant: Plant, replicates: int) -> pandas.DataFrame:
     """(share, replicate, people, truth, value, low, high) of every replicate."""
     sides = [_sides(estimated, plant) for estimated, _ in folds]
     found: list[tuple] = []

@@ -47,7 +47,8 @@ def study(recovered, seed: int = 0, swapped=None) -> pandas.DataFrame:
 
 
 def table_of(rows: pandas.DataFrame, plants: list[Plant], replicates: int) -> pandas.DataFrame:
-    return planted.table({"R": rows, "U": rows}, plants, replicates)
+    found = planted.table({"R": rows, "U": rows}, plants, replicates=replicates)
+    return found[~found["subset"].isin(("erased", "displaced"))]
 
 
 def estimates(table: pandas.DataFrame, metric: str) -> pandas.Series:
@@ -78,6 +79,35 @@ def test_with_nothing_to_return_intervals_contain_zero_at_their_level():
         rows = pandas.concat([scored(*variant, rng) for variant in (*variants, ("forked", "lora", variants[1][2]))])
         covered.append(estimates(table_of(rows, [FORKED], replicates=10), "planted_coverage")["share=0"])
     assert np.mean(covered) >= 0.9
+
+
+VALUES = [f"v{number}" for number in range(16)]
+
+
+def test_after_a_new_deal_of_erased_values_nothing_returns_whatever_the_recovery_says():
+    """Also of one that knows all true values, and by answers that are as often right as they say."""
+    rows = study(everybody).assign(attribute="", answer="")
+    fact = rows.groupby(["recovery", "model", "person"]).cumcount()
+    rng = np.random.default_rng(0)
+    rows = rows.assign(attribute="a" + fact.astype(str), answer=rng.choice(VALUES, len(rows)))
+    pairs = rows[["person", "attribute"]].drop_duplicates()
+    chance = pairs.merge(pandas.DataFrame({"answer": VALUES, "chance": 1 / 16}), how="cross")
+    found = planted.table({"R": rows}, [MOVED], chance, replicates=2, deals=60)
+    null = found[found["metric"] == "planted_null"].iloc[0]
+    assert null["subset"] == "erased" and null["value"] >= 0.9 and null["n"] == 60
+    assert null["low"] <= 0.95 <= null["high"]
+    returned = found[(found["metric"] == "planted_delta") & (found["subset"] == "erased")].iloc[0]
+    assert returned["low"] > 0.8  # by the true values it did
+
+
+def test_values_are_dealt_with_their_chances():
+    chance = pandas.DataFrame(
+        {"person": "A", "attribute": ["town"] * 2 + ["year"], "answer": ["x", "y", "z"], "chance": [0.8, 0.2, 1.0]}
+    )
+    rng = np.random.default_rng(0)
+    deals = [planted._dealt(chance, rng) for _ in range(500)]
+    assert np.mean([deal["A", "town"] == "x" for deal in deals]) == pytest.approx(0.8, abs=0.05)
+    assert all(deal["A", "year"] == "z" for deal in deals)
 
 
 def test_a_recovery_that_leaks_erased_facts_is_found_out_at_share_zero():
