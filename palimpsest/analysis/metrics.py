@@ -37,7 +37,7 @@ Of tasks about the facts of the world:
                                          knowledge_bits.py, ranked tasks; "shown" is every fact but the never shown
     known_share, damage, returned_unseen, relearned, not_returned, known_change, repaired_…, not_repaired
                                          of cells and recoveries, by pool and exposures (returns.py, knowledge.py)
-    planted_truth, planted_delta, planted_coverage, planted_power, planted_slope
+    planted_truth, planted_delta, planted_coverage, planted_power, planted_slope, planted_null
                                          of recoveries of planted models, by share of displaced people (planted.py)
     arm                                  no task; the subset is what a recovery can say on displacement (arms.py)
 Of tasks in buckets of length, `people=1`, `people=8`, … (length.py):
@@ -75,6 +75,7 @@ import pandas
 
 from palimpsest.analysis import (
     about_facts,
+    chance,
     choices,
     consistency,
     equal_bytes,
@@ -131,7 +132,9 @@ def metrics(
         tables += [bits(*found, measurements).assign(task=task) for task, found in ranked.items()]
         scored = about_facts.scored(asked, facts, correlated, arms or {}, plants)
         tables += [returns.table(found, arms or {}).assign(task=task) for task, found in scored.items()]
-        tables += [planted.table(found, plants).assign(task=task) for task, found in scored.items()]
+        if plants:
+            guess = chance.by_predictor(facts, "R") if correlated else chance.by_stratum(facts)
+            tables += [planted.table(found, plants, guess).assign(task=task) for task, found in scored.items()]
         tables += [returns.arm_rows(answers, arms or {})]
     table = pandas.concat([part for part in tables if len(part)], ignore_index=True)
     how = table["task"].map({task: found[0] for task, found in scoring.items()} | {"": ""})
