@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from palimpsest.grid import Grid
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-REPLICATES = 60
-DEALS = 200
+REPLICATES = 40
+DEALS = 100
 SPREAD = (0.025, 0.975)
 
 
