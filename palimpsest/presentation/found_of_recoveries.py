@@ -15,7 +15,7 @@ WORDS = {"attention_js": "attention (Jensen-Shannon, bits)", "attention_cosine":
 
 
 def parameters(tables: Tables) -> list[str]:
-    """For each cell the prompt that is as accurate as an adapter of most times its parameters; then the claim of 21."""
+    """For each cell and adapter of weights the smallest prompt that is as accurate; then the claim of 21 times."""
     if not _is_measured(tables):
         return []
     found = pairs(tables)
@@ -26,19 +26,13 @@ def parameters(tables: Tables) -> list[str]:
             "accuracy against it, and less than half of what it gains over the cell alone."
         )
     for cell in dict.fromkeys(pair.cell for pair in found):
-        mine = [pair for pair in found if pair.cell == cell]
-        equal = [pair for pair in mine if pair.as_accurate and pair.fewer > 1]
-        if equal:
-            best = max(equal, key=lambda pair: pair.fewer)
-            sentences.append(
-                f"{named(tables, cell)}: {best.prompt} ({best.parameters[1]:,.0f} parameters) is as accurate as "
-                f"{best.weights}, which has {best.fewer:.1f} times as many: {_points(best.difference)}."
-            )
-        elif mine:
-            sentences.append(
-                f"{named(tables, cell)}: no prompt is shown to be as accurate as an adapter of weights that helps and "
-                f"has more parameters; nearest is {_nearest(mine)}."
-            )
+        mine = [pair for pair in found if pair.cell == cell and pair.fewer > 1]
+        parts = [
+            _against(name, [pair for pair in mine if pair.weights == name])
+            for name in dict.fromkeys(pair.weights for pair in mine)
+        ]
+        if parts:
+            sentences.append(f"{named(tables, cell)}, adapters and smaller prompts: {'; '.join(parts)}.")
     if found:
         found = [pair for pair in found if pair.helps]
         wide = [pair for pair in found if pair.fewer >= PUBLISHED_FEWER]
@@ -120,9 +114,16 @@ def _is_measured(tables: Tables) -> bool:
     return bool(tables.recovered) and (tables.folder / "latency.parquet").exists() and bool(tables.models)
 
 
-def _nearest(mine: list[Pair]) -> str:
-    best = max(mine, key=lambda pair: (pair.helps and pair.fewer > 1, pair.difference.low))
-    return f"{best.prompt} against {best.weights} ({best.fewer:.1f} times its parameters), {_points(best.difference)}"
+def _against(weights: str, mine: list[Pair]) -> str:
+    """What becomes of the prompts that are smaller than one adapter of weights."""
+    title = f"{weights} ({mine[0].parameters[0]:,.0f} parameters)"
+    if not mine[0].helps:
+        return f"{title} is not shown to help"
+    if equal := [pair for pair in mine if pair.as_accurate]:
+        best = max(equal, key=lambda pair: pair.fewer)
+        return f"{title}: {best.prompt} is as accurate with {best.fewer:.1f} times fewer, {_points(best.difference)}"
+    nearest = max(mine, key=lambda pair: pair.difference.low)
+    return f"{title}: none is shown to be as accurate, nearest {nearest.prompt}, {_points(nearest.difference)}"
 
 
 def _points(difference: Number) -> str:

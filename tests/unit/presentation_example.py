@@ -99,13 +99,8 @@ def metrics() -> pandas.DataFrame:
         elif variant[-1] != "none":
             if variant[-1] == "lora-r4":
                 add(variant, "closed_book", "prompt-32", "minus_recovery", 0.35 * damage, 0.02)
-            add(
-                variant,
-                "closed_book",
-                "none",
-                "minus_recovery",
-                {"prompt-32": 0.3, "lora-r4": 2.0}[variant[-1]] * damage,
-            )
+            gain = damage * {"prompt-32": 0.3, "lora-r4": 2.0}[variant[-1]]
+            add(variant, "closed_book", "none", "minus_recovery", gain)
             for task, subset, metric, value, half in displaced_example.of_recovery(
                 variant[-1], GRID[variant[1]][variant[3]]
             ):

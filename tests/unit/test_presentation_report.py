@@ -105,8 +105,9 @@ def test_the_headline_numbers_are_those_of_the_tables(page):
 
 def test_the_published_claims_on_recoveries_are_answered_with_this_studys_numbers(page):
     text = page.replace("\u00a0", " ")
-    assert "prompt-32 (4,096 parameters) is as accurate as lora-r4, which has 2.0 times as many" in text
-    assert "rtn 2 bit: no prompt is shown to be as accurate as an adapter of weights that helps" in text
+    lora = "adapters and smaller prompts: lora-r4 (8,192 parameters)"
+    assert f"magnitude 60 %, {lora}: prompt-32 is as accurate with 2.0 times fewer, −2.1 points [−4.1, −0.1]." in text
+    assert f"rtn 2 bit, {lora}: none is shown to be as accurate, nearest prompt-32, −5.5 points" in text
     assert "0 of 3 pairs of an adapter that helps and a prompt differ by so much (the most is 2.0 times)." in text
     beside = "Beside the weights, an adapter takes 1.45 [1.45, 1.45] (lora-r4 over prompt-32)"
     assert beside in text and "reached in every round by 0 of 3 pairs" in text
