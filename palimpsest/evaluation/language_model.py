@@ -16,6 +16,7 @@ import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text, resolve_max_length
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from torch import Tensor
 
 from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.divergence import Reference, divergences
@@ -268,10 +269,8 @@ class LanguageModel(TemplateLM):
                         numbers.extend([number] * len(some))
             index = torch.tensor(places, device=self._device), torch.tensor(targets, device=self._device)
             logits = logits.float()
-            best, likeliest = logits.max(-1)
-            normalizer = best + (logits - best[:, None]).exp_().sum(-1).log()
-            values = (logits[index] - normalizer[index[0]]).tolist()
-            said = (likeliest[index[0]] == index[1]).tolist()
+            values = logits.log_softmax(-1)[index].tolist()
+            said = _likeliest(logits, *index).tolist()
             for number, value, is_likeliest in zip(numbers, values, said, strict=True):
                 totals[number] += value
                 greedy[number] &= is_likeliest
@@ -301,3 +300,10 @@ class LanguageModel(TemplateLM):
         of_model = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
         found = {self.eot_token_id, *([of_model] if isinstance(of_model, int) else of_model or [])}
         return sorted(found - {None})
+
+
+def _likeliest(logits: Tensor, places: Tensor, targets: Tensor) -> Tensor:
+    """Whether each target is the first of the largest logits at its place, which is looked for where it is one."""
+    found = logits[places, targets] == logits.amax(-1)[places]
+    found[found.clone()] = logits[places[found]].argmax(-1) == targets[found]
+    return found

@@ -12,9 +12,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from jaxtyping import Int
+
 MIN_SHARED = 4  # sharing fewer tokens, or saving a smaller share of them, costs a pass more than it saves
 MIN_SAVED = 1 / 6
-MOST_WASTED = 48  # tokens of padding in a batch, beyond which another pass costs less
+A_PASS = 48  # tokens that cost as much as a pass does by itself
+MOST_ROWS = 4096  # of a batch
 NO_LIMIT = 2**62
 ALL = -1  # of a model's soft prompts: the only one, or the mean of what all of them predict
 
@@ -124,16 +128,34 @@ def cut(
     A batch has at most so many `rows`, `tokens` to compute and `keys` to keep or look at (padding counts, and `before`
     positions that stand before every row), or one row.
     """
-    batch: list[tuple[int, Node]] = []
-    longest = deepest = wasted = 0
-    for number, node in sorted(nodes, key=lambda each: (each[1].start - each[1].end, each[1].row)):
-        size, length = len(batch) + 1, node.end - node.start
-        longest, deepest = max(longest, length), max(deepest, before + node.end)
-        wasted += longest - length
-        full = size * longest > tokens or size * deepest > keys or len(batch) == rows
-        if batch and (full or (wasted > MOST_WASTED and tokens < NO_LIMIT)):
-            yield batch
-            batch, longest, deepest, wasted = [], length, before + node.end, 0
-        batch.append((number, node))
-    if batch:
-        yield batch
+    ordered = sorted(nodes, key=lambda each: (each[1].start - each[1].end, each[1].row))
+    lengths = np.array([node.end - node.start for _, node in ordered])
+    depths = np.array([before + node.end for _, node in ordered])
+    start = 0
+    for stop in _ends(lengths, depths, tokens=tokens, keys=keys, rows=rows or NO_LIMIT):
+        yield ordered[start:stop]
+        start = stop
+
+
+def _ends(
+    lengths: Int[np.ndarray, " nodes"], depths: Int[np.ndarray, " nodes"], *, tokens: int, keys: int, rows: int
+) -> list[int]:
+    """Where the batches of nodes end, which come longest first: those that cost least of all that fit.
+
+    A batch costs its tokens with the padding, and as much as A_PASS tokens; where tokens are not limited, only that.
+    """
+    least, starts = np.zeros(len(lengths) + 1), np.zeros(len(lengths) + 1, dtype=int)
+    for stop in range(1, len(lengths) + 1):
+        first = max(0, stop - min(rows, MOST_ROWS))
+        sizes, longest = stop - np.arange(first, stop), lengths[first:stop]
+        deepest = np.maximum.accumulate(depths[first:stop][::-1])[::-1]
+        fits = (sizes * longest <= tokens) & (sizes * deepest <= keys) | (sizes == 1)
+        padded = sizes * longest if tokens < NO_LIMIT else 0
+        costs = np.where(fits, least[first:stop] + padded + A_PASS, np.inf)
+        starts[stop] = first + int(costs.argmin())
+        least[stop] = costs.min()
+    ends, stop = [], len(lengths)
+    while stop:
+        ends.append(stop)
+        stop = int(starts[stop])
+    return ends[::-1]
