@@ -466,7 +466,10 @@ class Recovery(Settings):
         None, description="How a trained method is trained.", examples=[{"text": "recovery_R"}]
     )
     calibration: str | None = Field(
-        None, description="Calibration of a closed form; the first one if left out.", examples=["generic"]
+        None,
+        description="Calibration of a closed form, the first one if left out; or of a `merge` that keeps a rank where "
+        "inputs are.",
+        examples=["generic"],
     )
     of: list[Name] = Field(
         default_factory=list,
