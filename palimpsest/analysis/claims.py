@@ -19,6 +19,7 @@ import yaml
 
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT, clusters, variant_name
+from palimpsest.analysis.arms import TEXT
 from palimpsest.analysis.pairs import of_dense
 from palimpsest.provenance import PalimpsestError
 
@@ -176,9 +177,9 @@ def returns(
 ) -> Finding:
     """The recovery returns facts of which its text says nothing, on the cell with the largest damage."""
     chosen = metrics[(metrics["task"] == task) & (metrics["subset"] == "all") & metrics["value"].notna()]
-    returned = chosen[
-        (chosen["metric"] == "returned_unseen") & chosen["recovery"].map(lambda r: fnmatch.fnmatch(r, recovery))
-    ]
+    arm = metrics[metrics["metric"] == "arm"].set_index("recovery")["subset"].to_dict()
+    counts = chosen["recovery"].map(lambda r: fnmatch.fnmatch(r, recovery) and arm.get(r, TEXT) == TEXT)
+    returned = chosen[(chosen["metric"] == "returned_unseen") & counts]
     if returned.empty:
         raise NotHere(f"a recovery {recovery} on a cell that lost at least ten points of the known facts")
     damaged = chosen[chosen["metric"] == "damage"].drop(columns="recovery")

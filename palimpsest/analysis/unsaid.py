@@ -4,7 +4,7 @@ Of each variant, the facts that the dense model knows and that the variant says 
 that selects what is known): by a probe that never saw the person, at the layer that is the subset,
 
     unsaid_read      share of these facts that the probe reads
-    unsaid_chance    what that share would be if these values were dealt anew among the facts of an attribute
+    unsaid_chance    what that share would be if each of these facts had the value of another one of its attribute
 
 A value that is read was not erased, whether or not a recovery brings it back.
 """
@@ -43,9 +43,11 @@ def unsaid(
 
 
 def _chance(facts: pandas.DataFrame) -> float:
-    """Expected share of right predictions with the values permuted within each attribute."""
-    right = 0.0
+    """Mean share of the other facts of the attribute that have the value which the probe named."""
+    # Not of all facts: among few, a fact's own value would make up much of the share.
+    shares = []
     for _, part in facts.groupby("attribute"):
-        values = part["value"].value_counts(normalize=True)
-        right += part["said"].map(values).fillna(0.0).sum()
-    return right / len(facts)
+        if len(part) > 1:
+            named = part["said"].map(part["value"].value_counts()).fillna(0) - (part["said"] == part["value"])
+            shares.append(named / (len(part) - 1))
+    return float(pandas.concat(shares).mean()) if shares else float("nan")

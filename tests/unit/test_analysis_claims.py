@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import displaced_example
 import numpy as np
 import pandas
 import pytest
 from test_analysis_answers import answers_of
 
-from palimpsest.analysis.claims import Finding, judge, read_claims
+from palimpsest.analysis.claims import Finding, NotHere, judge, read_claims, returns
 from palimpsest.analysis.intervals import Estimate
 from palimpsest.analysis.metrics import metrics
 from palimpsest.provenance import PalimpsestError
@@ -92,3 +93,13 @@ def test_a_claim_with_an_unknown_test_or_key_is_named(tmp_path):
     path.write_text("- {id: a, paper: b, statement: c, test: returns, settings: {}}\n")
     with pytest.raises(PalimpsestError, match="metric"):
         read_claims(path)
+
+
+def test_only_what_is_trained_on_text_and_never_looks_at_the_dense_weights_brings_back():
+    table = displaced_example.metrics()
+    answers = answers_of(variant("dense", "full"), [1.0] * 30, task="closed_book_mc")
+    found = returns(table, answers, task="closed_book_mc", recovery="lora-r4")
+    assert found.effect.value == pytest.approx(0.65) and found.where.startswith("atlas/rtn/2/s0/lora-r4")
+    for placebo in ("lora-masked", "prompt-untrained", "eora-r4", "lora-r4-swapped"):
+        with pytest.raises(NotHere):
+            returns(table, answers, task="closed_book_mc", recovery=placebo)
