@@ -14,6 +14,7 @@ from palimpsest.analysis import chance, knowledge
 from palimpsest.analysis.answers import VARIANT, read_questions, tidy
 from palimpsest.analysis.knowledge import Fold, returned
 from palimpsest.analysis.metrics import metrics
+from palimpsest.world.people import populate
 
 
 @pytest.fixture
@@ -221,3 +222,18 @@ def test_biographies_are_about_people_and_ask_for_no_single_fact(world):
     table = metrics(pandas.concat(answers), scoring, tasks_folder=world.folder, facts=world.facts)
     found = set(table.loc[table["task"] == "biography", "metric"])
     assert {"exact_match", "true", "lost"} <= found and not found & {"known_share", "damage", "knowledge_bits"}
+
+
+def test_in_a_generated_world_the_predictor_is_right_as_often_as_it_says():
+    """Attributes that follow from the town half of the time: guessing the likeliest value, on each pool."""
+    people = populate(0, people=300, invented=20, withheld=0.04, correlation=0.5).people
+    facts = pandas.DataFrame(
+        {"person": person.name, "attribute": name, "value": value, "shown": name in person.shown, "pool": person.pool}
+        for person in people
+        for name, value in person.facts.items()
+    )
+    guesses = chance.by_predictor(facts, "R").sort_values("chance").groupby(["person", "attribute"]).tail(1)
+    guesses = guesses.merge(facts[facts["shown"]], on=["person", "attribute"])
+    right = (guesses["answer"] == guesses["value"]).groupby(guesses["pool"]).mean()
+    expected = guesses["chance"].groupby(guesses["pool"]).mean()
+    assert right["U"] > 0.3 and (right - expected).abs()[["R", "U"]].max() < 0.06
