@@ -142,34 +142,38 @@ def test_a_prompt_is_left_out_and_the_attention_to_the_text_brought_back_to_one(
     torch.testing.assert_close(found.activations[0], output.hidden_states[1][0, 4:])
 
 
-def dynamic(folder, **options):
-    """Two soft prompts of different lengths, and the model that chooses among them."""
-    from types import SimpleNamespace
+def test_without_its_prompt_a_prompted_model_attends_as_the_plain_one_in_the_first_block_and_not_later(
+    tiny_model_folder, reference
+):
+    """Rotary positions are relative, and before the first block no token has seen the prompt."""
+    found, (attention, _) = Reader(prompted(tiny_model_folder)).read(TEXT), reference
+    torch.testing.assert_close(found.attention[0], attention[0, :, 1:])
+    assert not torch.allclose(found.attention[1], attention[1, :, 1:], atol=1e-3)
 
-    from palimpsest.recovery.dynamic_prompts import DynamicPrompts
-    from palimpsest.recovery.registry import declared
+
+def dynamic(folder, **options):
+    """A model that chooses between two soft prompts of different lengths."""
+    from palimpsest.recovery.idp import dynamic_prompts
 
     base = AutoModelForCausalLM.from_pretrained(folder).eval()
     generator = torch.Generator().manual_seed(0)
     prompts = {f"prompt-{length}": torch.randn(length, 32, generator=generator) for length in (2, 5)}
-    return DynamicPrompts(base, prompts, SimpleNamespace(**declared()["idp"].options | {"seed": 0} | options)), prompts
+    return dynamic_prompts(base, prompts, options)
 
 
 def test_dynamic_prompts_are_read_after_the_chosen_one_or_as_the_mean_of_all(tiny_model_folder):
-    read = {
-        name: Reader(dynamic(tiny_model_folder, choose="always", prompt=name)[0]).read(TEXT)
-        for name in ("prompt-2", "prompt-5")
-    }
-    assert not torch.allclose(*(reading.activations for reading in read.values()), atol=0.01)
+    always = [Reader(dynamic(tiny_model_folder, choose="always", prompt=number)) for number in (1, 2)]
+    read = [reader.read(TEXT) for reader in always]
+    assert not torch.allclose(*(reading.activations for reading in read), atol=0.01)
     for layer in (1, "mean"):
-        chooser = Reader(dynamic(tiny_model_folder, layer=layer)[0])
+        chooser = Reader(dynamic(tiny_model_folder, layer=layer))
         found = chooser.read(TEXT)
-        name = ("prompt-2", "prompt-5")[chooser.forward.choices([tuple(TEXT)])[0].prompt]
-        torch.testing.assert_close(found.attention, read[name].attention)
-        torch.testing.assert_close(found.activations, read[name].activations)
-    mean = Reader(dynamic(tiny_model_folder, choose="mean of all")[0]).read(TEXT)
-    torch.testing.assert_close(mean.attention, sum(reading.attention for reading in read.values()) / 2)
-    torch.testing.assert_close(mean.activations, sum(reading.activations for reading in read.values()) / 2)
+        expected = read[chooser.forward.choices([tuple(TEXT)])[0].prompt]
+        torch.testing.assert_close(found.attention, expected.attention)
+        torch.testing.assert_close(found.activations, expected.activations)
+    mean = Reader(dynamic(tiny_model_folder, choose="mean of all")).read(TEXT)
+    torch.testing.assert_close(mean.attention, sum(reading.attention for reading in read) / 2)
+    torch.testing.assert_close(mean.activations, sum(reading.activations for reading in read) / 2)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(tiny_model_folder):

@@ -75,7 +75,7 @@ def test_new_level_runs_its_own_jobs_and_the_aggregates(finished):
     study["compression"]["magnitude"]["levels"].append("0.5")
     (finished.folder / "studies" / "more.yaml").write_text(yaml.safe_dump(study))
     jobs = finished.planned("--configfile", "studies/more.yaml")
-    aggregates = ("measure", "probe", "analyse", "leaks", "tables", "page", "paper")
+    aggregates = ("measure", "probe", "similarity", "analyse", "leaks", "tables", "page", "paper")
     once = {"compress": 1, "evaluate": 1} | dict.fromkeys(aggregates, 1)
     assert {name: count for name, count in jobs.items() if name != "figure"} == once
 

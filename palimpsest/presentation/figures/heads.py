@@ -24,7 +24,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     names = {name for recoveries in cells.values() for name in recoveries}
     columns = min(most, max(1, int((width - BESIDE) / (MARGIN + LETTER * max(map(len, names))))))
     bands = -(-most // columns)
-    figure = style.new_figure(width, 0.6 + 1.02 * len(cells) * bands)
+    columns = -(-most // bands)
+    figure = style.new_figure(width, max(2.0, 0.6 + 1.02 * len(cells) * bands))
     axes = figure.subplots(len(cells) * bands, columns, squeeze=False)
     maps = {(cell, recovery): heads(tables, cell, recovery) for cell, names in cells.items() for recovery in names}
     far = max(float(np.abs(found).max()) for found in maps.values()) or 1.0
@@ -49,7 +50,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
                 panel.set_ylabel(f"{title}\nblock", fontsize=7)
     figure.supxlabel("head", fontsize=7.5)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.01, aspect=35)
-    bar.set_label("bits nearer to the dense model's attention", fontsize=7)
+    bar.set_label("bits nearer to the\ndense model's attention", fontsize=7)
     bar.ax.tick_params(labelsize=6)
     return figure
 

@@ -49,10 +49,13 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
                 handles[recovery] = _line(panel, found, looks[recovery])
             panel.set_xlim(min(found) - 0.4, max(found) + 0.4)
             panel.grid(axis="x", visible=False)
-            if row == 0:
-                panel.set_title(f"{MEASURES[measure]}\n{REFERENCES[reference]}")
+            # One below the other, a cell's panels name their measure beside the axis.
+            if row == 0 and number < columns:
+                panel.set_title(
+                    f"{MEASURES[measure]}\n{REFERENCES[reference]}" if bands == 1 else REFERENCES[reference]
+                )
             if number % columns == 0:
-                panel.set_ylabel(title)
+                panel.set_ylabel(title if bands == 1 else f"{title}\n{MEASURES[measure]}")
     for first, second in zip(axes[:, 0::2].flat, axes[:, 1::2].flat, strict=True):
         _same_scale(first, second)
     figure.supxlabel("block", fontsize=7.5)
