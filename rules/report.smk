@@ -77,6 +77,7 @@ rule tables:
         metrics=f"{RESULTS}/metrics.parquet",
         measurements=f"{RESULTS}/measurements.parquet",
         rounds=f"{RESULTS}/latency.parquet",
+        similarity=SIMILARITY,
         claims=f"{RESULTS}/claims.json",
         leaks=LEAKS,
         clocks=CLOCKS,

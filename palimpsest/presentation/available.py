@@ -76,6 +76,7 @@ def tables_of(tables: Tables) -> list[str]:
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
         "arms": recovers(tables) and bool(arms_of.scored(tables)),
         "choices": bool(tables.metrics["metric"].isin(("choice_share", "chosen")).any()),
+        "regimes": recovers(tables) and (tables.folder / "similarity.parquet").exists(),
         "latency": costs and bool(tables.contexts(tables.models[0])),
         "latency_pairs": costs and (tables.folder / "latency.parquet").exists(),
         "leaks": len(tables.leaks) > 0,

@@ -66,7 +66,7 @@ def sections(study: Tables) -> list[Section]:
         Section("planted", "Does the estimator find what was planted?", [], ["planted"]),
         Section("cost", "How large are recoveries?", found_of_recoveries.parameters(study), ["cost"]),
         Section("regimes", "Do recoveries bring attention and activations back?", found_of_recoveries.moved(study),
-                ["regimes", "heads"]),
+                ["regimes", "heads"], ["regimes"]),
         Section("probes", "What do the representations still hold?", 
                 [*summary.still_held(study), *found_displaced.unsaid(study)], ["probes", "unsaid"]),
         Section("leaks", "Did calibration or recovery see what was asked?", summary.leaked(study), [], ["leaks"]),
