@@ -11,10 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas
-from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import KFold
-from sklearn.naive_bayes import MultinomialNB
-from sklearn.preprocessing import OneHotEncoder
 
 FREQUENCY_STRATA = 3
 SMOOTHING = (0.1, 0.3, 1.0, 3.0)  # of naive Bayes; what predicts people outside of the fold best is used
@@ -57,6 +53,10 @@ def by_predictor(facts: pandas.DataFrame, seen: str) -> pandas.DataFrame:
 
 def _predicted(others: pandas.DataFrame, values: pandas.Series, told: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """p(value | the person's other facts), (people, classes), by a predictor that was not told of the person."""
+    # Importing scikit-learn takes seconds, which only worlds whose attributes go together need.
+    from sklearn.model_selection import KFold
+    from sklearn.preprocessing import OneHotEncoder
+
     features = OneHotEncoder(handle_unknown="ignore").fit(others[told]).transform(others)
     labels = np.searchsorted(classes, values[told].to_numpy(dtype=classes.dtype))
     inside = np.flatnonzero(told)
@@ -78,12 +78,17 @@ def _predicted(others: pandas.DataFrame, values: pandas.Series, told: np.ndarray
 
 def _calibrated(probabilities: np.ndarray, out_of_fold: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Smoothing and features that go together make naive Bayes too timid or too sure: isotonic over all values."""
+    from sklearn.isotonic import IsotonicRegression
+
     is_value = np.arange(out_of_fold.shape[1]) == labels[:, None]
     scaling = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(out_of_fold.ravel(), is_value.ravel())
     return scaling.predict(probabilities.ravel()).reshape(probabilities.shape)
 
 
-def _fitted(features, labels: np.ndarray, classes: int, smoothing: float) -> MultinomialNB:
+def _fitted(features, labels: np.ndarray, classes: int, smoothing: float):
+    """Naive Bayes that knows of every class, also of those that nobody here has."""
+    from sklearn.naive_bayes import MultinomialNB
+
     counts = np.bincount(labels, minlength=classes) + 1
     model = MultinomialNB(alpha=smoothing, class_prior=counts / counts.sum())
     return model.partial_fit(features, labels, classes=np.arange(classes))

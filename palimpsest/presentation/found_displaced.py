@@ -14,7 +14,7 @@ PLACEBOS = {MASKED: "With the loss masked at the values", OTHER: "With text with
 
 
 def came_back(tables: Tables) -> list[str]:
-    """For each cell what came back of the people that no text speaks of, by each arm; no verdict under ten points."""
+    """A few sentences a cell: what came back about the people that no text speaks of, arm by arm."""
     tasks = arms_of.scored(tables)
     if not tasks:
         return []
@@ -35,16 +35,14 @@ def came_back(tables: Tables) -> list[str]:
         for name, number in found.items():
             if number.value == number.value:
                 of_arm.setdefault(arms_of.arm(tables, name), []).append(f"{percent(number, 0)} with {name}")
-        if TEXT in of_arm:
-            sentences.append(
-                f"{named(tables, cell)}: of what was lost about people that the text says nothing of, "
-                f"back came {few(of_arm[TEXT])}."
-            )
-        sentences += [f"{words}: {few(of_arm[arm])}." for arm, words in PLACEBOS.items() if arm in of_arm]
+        words = [
+            f"{named(tables, cell)}: of what was lost about people that the text says nothing of, back came "
+            f"{few(of_arm.get(TEXT, ['nothing that counts']))}."
+        ]
+        words += [f"{what}: {few(of_arm[arm])}." for arm, what in PLACEBOS.items() if arm in of_arm]
         if CONSULTS in of_arm:
-            sentences.append(
-                f"Repaired by what looks at the dense weights, which is no return: {few(of_arm[CONSULTS])}."
-            )
+            words.append(f"Repaired by what looks at the dense weights, which is no return: {few(of_arm[CONSULTS])}.")
+        sentences.append(" ".join(words))
     return sentences
 
 

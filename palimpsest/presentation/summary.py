@@ -17,7 +17,8 @@ MOST_LISTED = 6  # in a sentence; an even number
 
 def percent(number: Number, decimals: int = 1) -> str:
     """`74.2 % [71.9, 76.3]`"""
-    return f"{100 * number.value:.{decimals}f} % [{100 * number.low:.{decimals}f}, {100 * number.high:.{decimals}f}]"
+    value, low, high = (f"{100 * end:.{decimals}f}" for end in (number.value, number.low, number.high))
+    return f"{value} % [{low}, {high}]".replace("-", "−")
 
 
 def named(tables: Tables, cell: Cell, recovery: str = "none") -> str:
@@ -61,7 +62,7 @@ def lost(tables: Tables) -> list[str]:
 
 def size(tables: Tables) -> list[str]:
     """Small dense against large compressed: which cells take at most a control's bytes and know more."""
-    if not tables.has(quantities.BITS):
+    if not (tables.has(quantities.BITS) and tables.models):
         return []
     bits, bytes_total = tables.numbers(quantities.BITS), tables.measured("bytes_total")
     sentences = []

@@ -16,27 +16,24 @@ def study(tmp_path_factory):
     return Tables(example.write(tmp_path_factory.mktemp("results") / "returning"))
 
 
-def sentences_of(study, cell):
-    """From the sentence that names a cell to the next that does."""
-    found, mine = [], False
-    for sentence in found_displaced.came_back(study):
-        mine = sentence.startswith(cell) or (mine and not any(sentence.startswith(label) for label, _ in example.CELLS))
-        found += [sentence] * mine
-    return found
+def told_of(study, cell):
+    [sentence] = [sentence for sentence in found_displaced.came_back(study) if sentence.startswith(cell)]
+    return sentence
 
 
 def test_each_arm_has_a_sentence_and_repairs_are_no_return(study):
-    told = sentences_of(study, "rtn 2 bit")
-    assert len(told) == 4 and "65 % [53, 77] with lora-r4" in told[0]
-    assert "eora" not in told[0] and "masked" not in told[0] and "swapped" not in " ".join(told)
-    assert told[1].startswith("With the loss masked at the values: 50 %")
-    assert "no return" in told[3] and "90 % [78, 102] with eora-r4" in told[3]
+    told = told_of(study, "rtn 2 bit")
+    returned, masked, untrained, repaired = told.split(". ")
+    assert "65 % [53, 77] with lora-r4" in returned and "−8 % [−20, 4] with prompt-8" in returned
+    assert "eora" not in returned and "masked" not in returned and "swapped" not in told
+    assert masked.startswith("With the loss masked at the values: 50 %") and untrained.startswith("Untrained: −20 %")
+    assert "no return" in repaired and "90 % [78, 102] with eora-r4" in repaired
 
 
 def test_a_cell_that_lost_under_ten_points_has_no_verdict(study):
-    assert sentences_of(study, "svd") == [
+    assert told_of(study, "svd") == (
         "svd 60 % kept: no verdict, since fewer than 10 points of the known facts were lost (7.0 % [4.0, 10.0])."
-    ]
+    )
 
 
 @pytest.mark.parametrize(

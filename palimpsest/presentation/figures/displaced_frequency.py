@@ -45,9 +45,11 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         panel.axhline(100, color=style.INK, linewidth=0.6, linestyle=(0, (4, 2)))
         panel.set_xticks(range(len(strata)), [stratum.split()[1].replace("-", "–") for stratum in strata])
         panel.set_xlim(-0.6, len(strata) - 0.4)
-        panel.set_ylim(-40, 140)
         panel.grid(axis="x", visible=False)
         panel.set_title(heading)
+    # A share of little damage has wide intervals, which would press all others flat.
+    bottom, top = panels[0, 0].get_ylim()
+    panels[0, 0].set_ylim(max(bottom, -105), max(105, min(top, 205)))
     for panel in list(panels.flat)[len(cells) :]:
         panel.set_visible(False)
     for panel in panels[:, 0]:

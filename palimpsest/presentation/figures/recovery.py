@@ -19,10 +19,12 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     cells = list(tables.recoveries)
     columns = min(len(cells), max(1, int(width / 2.4)))
     rows = -(-len(cells) // columns)
-    most = 1 + max(len(recoveries) for recoveries in tables.recoveries.values())
-    figure = style.new_figure(width, 0.8 + rows * (0.45 + 0.19 * most))
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    counts = [1 + len(tables.recoveries[cell]) for cell in cells]
+    most = [max(counts[row * columns : (row + 1) * columns]) for row in range(rows)]
+    figure = style.new_figure(width, 0.8 + 0.45 * rows + 0.19 * sum(most))
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, height_ratios=[2.4 + count for count in most])
     handles: dict[str, object] = {}
+    drawn: list = []
     for cell, heading, panel in zip(cells, cell_titles(cells, len(tables.models) > 1), panels.flat, strict=False):
         recoveries = ["none", *arms_of.sorted_recoveries(tables, cell)]
         for pool, (color, marker, face, shift) in POOLS.items():
@@ -41,11 +43,14 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             handles.setdefault(f"pool {pool}", points)
         names = ["cell alone", *(f"+ {arms_of.title(tables, recovery)}" for recovery in recoveries[1:])]
         panel.set_yticks(range(len(recoveries)), names)
-        panel.set_ylim(most - 0.5, -0.5)
+        panel.set_ylim(most[len(drawn) // columns] - 0.5, -0.5)
+        drawn.append(panel)
         panel.grid(axis="y", visible=False)
         panel.set_title(heading)
     for panel in list(panels.flat)[len(cells) :]:
         panel.set_visible(False)
+    for panel in drawn[-columns:]:
+        panel.tick_params(labelbottom=True)
     low, high = panels[0, 0].get_xlim()
     panels[0, 0].set_xlim(min(low, (low + high) / 2 - 5), max(high, (low + high) / 2 + 5))
     figure.supxlabel("known facts (%)", fontsize=7.5)
