@@ -7,10 +7,12 @@ import itertools
 import numpy as np
 import pandas
 import pytest
-from planted_answers import CELL, DENSE, LORA, SWAPPED, World
+from planted_answers import CELL, DENSE, LORA, SWAPPED, TASK, World
 
-from palimpsest.analysis import returns
+from palimpsest.analysis import about_facts, returns
+from palimpsest.analysis.answers import VARIANT, read_questions
 from palimpsest.analysis.arms import CONSULTS, MASKED, OTHER, TEXT, UNTRAINED, Arm, arms
+from palimpsest.analysis.knowledge import Fold, returned
 from palimpsest.grid import Grid
 from palimpsest.settings import ATLAS, Study
 
@@ -104,3 +106,21 @@ def test_arms_are_recognized_from_the_settings_of_recoveries():
     assert {name for name, arm in found.items() if arm.is_swapped} == {
         name for name in found if name.endswith("-swapped")
     }
+
+
+def test_where_attributes_go_together_each_fold_has_the_chance_of_its_own_text(tmp_path):
+    world = World(tmp_path, people=200, correlation=0.75)
+    lost = world.rng.random(len(world.facts)) < 0.5
+    knows = {DENSE: 1.0, CELL: ~lost, LORA: np.where(lost, 0.6, 1.0), SWAPPED: np.where(lost, 0.6, 1.0)}
+    answers = pandas.concat([world.answers(name, np.broadcast_to(share, len(lost))) for name, share in knows.items()])
+    asked = {TASK: (answers, read_questions(world.folder, TASK))}
+    scored = about_facts.scored(asked, world.facts, True, ARMS)[TASK]
+    assert not scored["R"]["room"].equals(scored["U"]["room"])
+    found = returns.table(scored, ARMS).set_index(["recovery", "subset", "metric"])["value"]
+    folds = []
+    for seen, unseen, variant in (("R", "U", LORA), ("U", "R", SWAPPED)):
+        rows = dict(list(scored[seen].groupby(VARIANT)))
+        fold = Fold(*(rows[name] for name in (DENSE, CELL, variant)), seen=seen, unseen=unseen)
+        folds.append(returned([fold])["returned_unseen"].value)
+    assert found["lora-r4", "all", "returned_unseen"] == pytest.approx(np.mean(folds))
+    assert np.mean(folds) == pytest.approx(0.6, abs=0.1)
