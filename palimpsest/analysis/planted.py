@@ -177,7 +177,7 @@ def _dealt(chance: pandas.DataFrame, rng: np.random.Generator) -> pandas.Series:
 def _judged(rows: pandas.DataFrame, values: pandas.Series) -> pandas.DataFrame:
     """The same answers, right where they say what was dealt."""
     dealt = values.reindex(pandas.MultiIndex.from_frame(rows[["person", "attribute"]])).to_numpy()
-    return rows.assign(above=(rows["answer"].to_numpy() == dealt) - (1 - rows["room"]))
+    return rows.assign(above=(rows["answer"].to_numpy() == dealt) - rows["chance"].fillna(0.0))
 
 
 def _replicates(folds: Folds, plant: Plant, replicates: int) -> pandas.DataFrame:

@@ -22,7 +22,7 @@ def scored(model: str, recovery: str, knows, rng: np.random.Generator, chance: f
     for person in NAMES:
         right = rng.random(5) < knows(person) + (1 - knows(person)) * chance
         rows += [(person, POOL[person], answer - chance, 1 - chance) for answer in right.astype(float)]
-    frame = pandas.DataFrame(rows, columns=["person", "pool", "above", "room"])
+    frame = pandas.DataFrame(rows, columns=["person", "pool", "above", "room"]).assign(chance=chance)
     return frame.assign(**dict(zip(VARIANT, (model, "dense", "dense", "full", 0, recovery), strict=True)))
 
 
@@ -90,6 +90,9 @@ def test_after_a_new_deal_of_erased_values_nothing_returns_whatever_the_recovery
     fact = rows.groupby(["recovery", "model", "person"]).cumcount()
     rng = np.random.default_rng(0)
     rows = rows.assign(attribute="a" + fact.astype(str), answer=rng.choice(VALUES, len(rows)))
+    # A cell that says no value at all is never right by chance.
+    silent = (rows["model"] == "moved") & (rows["recovery"] == "none")
+    rows.loc[silent, ["answer", "chance", "above"]] = ["what is", np.nan, 0.0]
     pairs = rows[["person", "attribute"]].drop_duplicates()
     chance = pairs.merge(pandas.DataFrame({"answer": VALUES, "chance": 1 / 16}), how="cross")
     found = planted.table({"R": rows}, [MOVED], chance, replicates=2, deals=60)

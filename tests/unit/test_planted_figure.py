@@ -7,7 +7,7 @@ import presentation_example as example
 import pytest
 from matplotlib.text import Text
 
-from palimpsest.presentation import style
+from palimpsest.presentation import found_planted, style
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.figures import planted
 from palimpsest.provenance import PalimpsestError
@@ -55,3 +55,22 @@ def test_a_study_without_planted_models_is_told_so(tmp_path):
     )
     with pytest.raises(PalimpsestError, match="no planted_delta of closed_book"), style.context():
         planted.draw(Tables(tmp_path))
+
+
+def test_each_recovery_has_a_sentence_with_its_slope_and_power(tables, tmp_path):
+    own = tables.metrics[tables.metrics["model"] == "locked-a"]
+    values = {
+        ("displaced", "planted_delta"): 0.9, ("displaced", "planted_truth"): 1.0, ("erased", "planted_delta"): -0.01,
+        ("all", "planted_slope"): 0.9, ("erased", "planted_null"): 0.94,
+    }  # fmt: skip
+    more = [
+        own.iloc[0].to_dict() | {"subset": subset, "metric": metric, "value": v, "low": v - 0.1, "high": v + 0.1}
+        for (subset, metric), v in values.items()
+    ]
+    pandas.concat([own, pandas.DataFrame(more)]).to_parquet(tmp_path / "metrics.parquet")
+    (sentence,) = found_planted.calibration(Tables(tmp_path))
+    assert sentence == (
+        "prompt-8 on locked-a brought back 90 % [80, 100] where 100 % was only displaced, −1 % [−11, 9] where nothing "
+        "could; slope 0.90 [0.80, 1.00], power at a share of one half 100 %; after 60 new deals of the erased values "
+        "the interval held 0 in 94 % [84, 104]."
+    )
