@@ -15,7 +15,7 @@ from palimpsest.provenance import digest_bytes
 PACKAGE = Path(__file__).parent
 
 VERSIONS = {
-    "train": "1", "calibrate": "1", "allocate": "1", "compress": "2", "recover": "2", "evaluate": "2", "measure": "2",
+    "train": "1", "calibrate": "1", "allocate": "1", "compress": "2", "recover": "2", "evaluate": "2", "measure": "3",
     "export": "1", "outliers": "1", "judge": "1", "fork": "1", "displace": "1", "lock": "1",
 }  # fmt: skip
 # stage -> folder of the package

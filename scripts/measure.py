@@ -10,7 +10,7 @@ from palimpsest import job
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Bytes, memory and latency of every variant. Run it alone: times beside another job are noise."
+        description="Bytes, memory and latency of every variant. Run it alone: beside another job it is slower."
     )
     job.add_study(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the table")

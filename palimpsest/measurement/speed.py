@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from palimpsest.evaluation.forward import Forward
 
 
@@ -28,6 +30,11 @@ def latency(
     forward.decode(logits, kept, lambda _: False, new_tokens + 1)
     ended = clock()
     return 1e3 * (prefilled - started), 1e3 * (ended - prefilled) / max(1, new_tokens)
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Seconds of the one thread that computes, which another job beside it changes little; else those of the wall."""
+    return time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
 
 
 def interleaved(measures: Sequence[Callable[[], tuple[float, float]]], repeats: int) -> list[list[tuple[float, float]]]:

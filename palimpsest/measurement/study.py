@@ -17,7 +17,7 @@ from palimpsest.evaluation.forward import Forward
 from palimpsest.grid import NONE, Variant
 from palimpsest.measurement.rounds import FACTORS, MERGED, PHASES, PLAIN, Rounds, ratios, spread
 from palimpsest.measurement.sizes import sizes
-from palimpsest.measurement.speed import interleaved, latency, peak_memory
+from palimpsest.measurement.speed import clock_of, interleaved, latency, peak_memory
 from palimpsest.provenance import atomic_file
 from palimpsest.settings import SWAPPED
 
@@ -55,9 +55,10 @@ def measure(
     """Measure every variant: sizes from its files, memory in a process of its own, latency in rounds over all variants.
 
     A time is the median of `repeats` rounds, at each length of `context`; `low` and `high` are the fastest and the
-    slowest. Its ratios to the dense model (`_over_dense`) and to the plain cell (`_over_cell`) are medians of the
-    rounds' ratios. Adapters of weights are timed beside them and merged in memory (`prefill_merged_ms`), low-rank cells
-    as the matrices they stand for and as two factors (`prefill_factors_ms`). `rounds_output` has every round.
+    slowest. On a CPU with one thread the clock is that thread's: what else the machine does is not in it. Ratios to the
+    dense model (`_over_dense`) and to the plain cell (`_over_cell`) are medians of the rounds' ratios. Adapters of
+    weights are timed beside them and merged in memory (`prefill_merged_ms`), low-rank cells as the matrices they stand
+    for and as two factors (`prefill_factors_ms`). `rounds_output` has every round.
     """
     contexts = [context] if isinstance(context, int) else list(context)
     rows: list[dict[str, Any]] = []
@@ -167,7 +168,8 @@ def _room(forward: Forward, new_tokens: int) -> int:
 def _latency(forward: Forward, length: int, new_tokens: int) -> tuple[float, float]:
     """Which tokens they are does not matter to the time."""
     vocabulary = forward.head.weight.shape[0]
-    return latency(forward, [number % vocabulary for number in range(length)], new_tokens)
+    tokens = [number % vocabulary for number in range(length)]
+    return latency(forward, tokens, new_tokens, clock_of(forward.device))
 
 
 def _row(

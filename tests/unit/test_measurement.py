@@ -12,7 +12,7 @@ from palimpsest.evaluation.forward import Forward
 from palimpsest.grid import Cell, Variant
 from palimpsest.measurement.rounds import VARIANT, Rounds, ratios, spread
 from palimpsest.measurement.sizes import sizes
-from palimpsest.measurement.speed import interleaved, latency, peak_memory
+from palimpsest.measurement.speed import clock_of, interleaved, latency, peak_memory
 from palimpsest.measurement.study import measure
 
 
@@ -110,6 +110,22 @@ def test_prefill_is_one_pass_and_each_new_token_another(forward):
     before = forward.passes
     latency(forward, [5, 6, 7], 4)
     assert forward.passes - before == 1 + 4
+
+
+def test_what_else_the_machine_does_is_in_no_time_of_a_single_thread(forward, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    latency(forward, [1] * 20, 2)
+    call = forward.call
+
+    def interrupted(*arguments, **more):
+        time.sleep(0.05)
+        return call(*arguments, **more)
+
+    forward.call = interrupted
+    assert max(latency(forward, [1] * 20, 2, clock_of(forward.device))) < 50
+    assert min(latency(forward, [1] * 20, 2)) > 50
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert clock_of(forward.device) is clock_of(torch.device("cuda")) is time.perf_counter
 
 
 ROW = dict(zip(VARIANT, ("tiny", "rtn", "rtn", "4", 0, "none"), strict=True))
