@@ -181,10 +181,11 @@ def bootstrap_totals(
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.stack(statistics(*drawn))
 
-    everyone = [np.arange(size) for size in sizes]
-    values = at(*everyone)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.stack(statistics(*(population.sum(-1) for population in populations)))
     if min(sizes) < 2:
         return [Estimate(float(value), float("nan"), float("nan"), n) for value in values]
+    everyone = [np.arange(size) for size in sizes]
     result = stats.bootstrap(
         everyone, at, n_resamples=resamples, vectorized=True, method="percentile",
         confidence_level=expanded(min(sizes)), rng=seed,

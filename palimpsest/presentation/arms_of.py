@@ -12,6 +12,8 @@ from palimpsest.presentation.data import Number, Quantity, Tables
 # task -> how its answers are scored, in words
 SCORED = {"closed_book_mc": "within the values", "closed_book": "in the full vocabulary"}
 
+NOTHING_KNOWN = "The dense model knows no fact about the people under test: no verdict."
+
 
 def scored(tables: Tables) -> dict[str, str]:
     """The tasks that the study estimates displacement with: task -> in words."""

@@ -22,8 +22,8 @@ BITS = Quantity("knowledge", "closed_book_mc", "knowledge_bits", subset="shown",
 POOLS = {
     pool: Quantity(f"known facts, pool {pool}", "closed_book", "known_share", subset=f"pool {pool}") for pool in "RU"
 }
-DAMAGE = Quantity("damage", "closed_book", "damage")
-KNOWN_CHANGE = Quantity("change of known facts", "closed_book", "known_change")
+DAMAGE = Quantity("damage", "closed_book", "damage", may_lack_verdict=True)
+KNOWN_CHANGE = Quantity("change of known facts", "closed_book", "known_change", may_lack_verdict=True)
 RETURNED = Quantity("returned unseen", "closed_book", "returned_unseen", may_lack_verdict=True)
 RELEARNED = replace(RETURNED, title="re-learned", metric="relearned")
 RETURNED_PARTS = (RETURNED, replace(RETURNED, title="not returned", metric="not_returned"))

@@ -141,6 +141,13 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def nothing_to_draw(width: float, words: str) -> Figure:
+    """A figure that says why it is empty, of a study too small for it."""
+    figure = new_figure(width, 0.6)
+    figure.text(0.02, 0.5, words, va="center")
+    return figure
+
+
 def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
     """One legend above all panels, in as many columns as the width holds."""
     room = figure.get_figwidth() * figure.dpi

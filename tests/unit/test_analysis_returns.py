@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pandas
 import pytest
-from planted_answers import CELL, DENSE, LORA, SWAPPED, TASK, World
+from planted_answers import CELL, DENSE, LORA, SCORING, SWAPPED, TASK, World
 
 from palimpsest.analysis import about_facts, returns
 from palimpsest.analysis.answers import VARIANT, read_questions
 from palimpsest.analysis.arms import CONSULTS, MASKED, OTHER, TEXT, UNTRAINED, Arm, arms
 from palimpsest.analysis.knowledge import Fold, returned
+from palimpsest.analysis.metrics import metrics
 from palimpsest.grid import Grid
 from palimpsest.settings import ATLAS, Study
 
@@ -124,3 +125,20 @@ def test_where_attributes_go_together_each_fold_has_the_chance_of_its_own_text(t
         folds.append(returned([fold])["returned_unseen"].value)
     assert found["lora-r4", "all", "returned_unseen"] == pytest.approx(np.mean(folds))
     assert np.mean(folds) == pytest.approx(0.6, abs=0.1)
+
+
+def test_a_dense_model_that_knows_nothing_leaves_no_rows_and_no_error(tmp_path):
+    world = World(tmp_path)
+    answers = pandas.concat([world.answered(name, "nothing") for name in (DENSE, CELL, LORA)])
+    table = metrics(answers, SCORING, tasks_folder=world.folder, facts=world.facts)
+    assert not set(table["metric"]) & {"known_share", "damage", "returned_unseen"}
+
+
+def test_a_few_known_facts_have_numbers_without_verdicts(tmp_path):
+    world = World(tmp_path, people=20)
+    answers = pandas.concat([
+        world.answers(DENSE, np.arange(40) < 6),
+        *(world.answers(name, np.zeros(40)) for name in (CELL, LORA)),
+    ])  # fmt: skip
+    table = metrics(answers, SCORING, tasks_folder=world.folder, facts=world.facts)
+    assert {"known_share", "damage", "known_change"} <= set(table["metric"])

@@ -106,3 +106,24 @@ def test_twins_are_in_no_figure_or_table(study):
     assert all(example.SWAPPED in names for cell, names in study.recovered.items() if not cell.is_dense)
     assert not any(example.SWAPPED in names for names in study.recoveries.values())
     assert study.has(quantities.RETURNED)
+
+
+@pytest.mark.parametrize("name", ["displaced", "displaced_frequency", "unsaid"])
+def test_a_study_that_knows_too_little_has_a_figure_that_says_so(tmp_path, name):
+    folder = example.write(tmp_path / "example")
+    metrics = example.metrics()
+    metrics[metrics["metric"].isin(["exact_match", "arm"])].to_parquet(folder / "metrics.parquet")
+    with style.context():
+        figure = figures.draw(name, Tables(folder))
+    assert len(figure.texts) == 1 and figure.texts[0].get_text().endswith((": no verdict.", "model knows."))
+
+
+def test_a_third_of_the_facts_in_which_nobody_stands_has_no_bar(tmp_path):
+    folder = example.write(tmp_path / "example")
+    metrics = example.metrics()
+    empty = metrics["subset"] == example.STRATA[0]
+    metrics.loc[empty, ["value", "low", "high"]] = float("nan")
+    metrics.to_parquet(folder / "metrics.parquet")
+    with style.context():
+        figure = figures.draw("displaced_frequency", Tables(folder))
+    assert len(figure.axes[1].patches) == 2

@@ -24,6 +24,8 @@ ROW, HEADING = 0.19, 1.0  # inches a row; rows that a cell's heading takes
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A panel a way to score, rows of recoveries under each cell, a bar of 100 % of the damage; whiskers: 95 %."""
     tasks = arms_of.scored(tables)
+    if not tasks:
+        return style.nothing_to_draw(width, arms_of.NOTHING_KNOWN)
     cells = [cell for cell in tables.recoveries if not cell.is_dense]
     found = {(task, cell): _found(tables, task, cell) for task in tasks for cell in cells}
     # A cell that lost too little for any verdict has one line.

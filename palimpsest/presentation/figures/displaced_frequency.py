@@ -17,7 +17,10 @@ SPREAD = 0.62  # of a stratum's width, for the recoveries beside each other
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A panel a cell; x: exposures of the facts; bars: what was lost, points: what of it returned unseen."""
-    task = next(iter(arms_of.scored(tables)))
+    tasks = list(arms_of.scored(tables))
+    if not tasks:
+        return style.nothing_to_draw(width, arms_of.NOTHING_KNOWN)
+    task = tasks[0]
     cells = [cell for cell in tables.recoveries if not cell.is_dense]
     columns = min(len(cells), max(1, int(width / 1.9)))
     rows = -(-len(cells) // columns)
@@ -31,6 +34,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         mine = [name for name in names if name in tables.recoveries[cell]]
         for place, stratum in enumerate(strata):
             damage = tables.numbers(arms_of.of(quantities.DAMAGE, task, stratum), [cell])[cell]
+            if damage.value != damage.value:
+                continue
             panel.bar(place, 100 * damage.value, width=0.85, color=style.RULE, zorder=0)
             for number, recovery in enumerate(mine):
                 quantity = arms_of.of(quantities.RETURNED, task, stratum)

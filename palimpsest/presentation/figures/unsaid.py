@@ -30,6 +30,8 @@ def cells_of(tables: Tables) -> list[Cell]:
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A row a cell; x: share of the facts that it does not say, a probe a layer, and what chance would read."""
     asked, cells = layers(tables), cells_of(tables)
+    if not cells:
+        return style.nothing_to_draw(width, "No cell leaves a fact unsaid that the dense model knows.")
     figure = style.new_figure(width, 0.95 + 0.17 * len(cells))
     panel = figure.subplots()
     handles: dict[str, object] = {}
