@@ -14,6 +14,7 @@ import torch
 from palimpsest.evaluation.forward import Forward
 
 
+@torch.inference_mode()
 def latency(
     forward: Forward, tokens: Sequence[int], new_tokens: int, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[float, float]:

@@ -112,6 +112,18 @@ def test_prefill_is_one_pass_and_each_new_token_another(forward):
     assert forward.passes - before == 1 + 4
 
 
+def test_no_pass_that_is_timed_records_gradients(forward):
+    call, modes = forward.call, []
+
+    def watched(*arguments, **more):
+        modes.append(torch.is_inference_mode_enabled())
+        return call(*arguments, **more)
+
+    forward.call = watched
+    latency(forward, [5, 6, 7], 2)
+    assert modes == [True] * 3
+
+
 def test_what_else_the_machine_does_is_in_no_time_of_a_single_thread(forward, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     latency(forward, [1] * 20, 2)
