@@ -3,11 +3,12 @@ STUDY  ?= config.yaml
 CORES  ?= all
 PYTHON ?= python3.11
 FORM   ?= huggingface
+WORLDS ?= 5
 NAME    = $(shell sed -n 's/^name: *\([A-Za-z0-9._-]*\).*/\1/p' $(STUDY))
 SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) --configfile $(STUDY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install study export plan test test-long bench lint format docs clean
+.PHONY: help install study replicates export plan test test-long bench lint format docs clean
 
 help: ## this list
 	@echo "make study STUDY=studies/tiny.yaml CORES=2      (STUDY defaults to the embedded study, config.yaml)"
@@ -25,6 +26,12 @@ study: .venv/.installed ## run a study: every figure, table, report and paper un
 	@mkdir -p .snakemake; if ls .snakemake/locks/* >/dev/null 2>&1 && flock -n .snakemake/running true; \
 	then echo "make study: a run that was killed left its lock; unlocking"; $(SNAKEMAKE) --unlock; fi
 	$(SNAKEMAKE) --rerun-incomplete
+
+replicates: .venv/.installed ## a study in several worlds: make replicates STUDY=studies/atlas.yaml WORLDS=5
+	for file in $$(.venv/bin/python scripts/replicates.py write $(STUDY) --count $(WORLDS) --output results/replicates); \
+	do $(MAKE) --no-print-directory study STUDY=$$file || exit 1; done
+	.venv/bin/python scripts/replicates.py pool $$(seq -f 'results/$(NAME)-r%g' 0 $$(($(WORLDS) - 1))) \
+	--output results/$(NAME)-replicates
 
 export: .venv/.installed ## write a cell for others: make export CELL=atlas/gptq/4/s0 FORM=compressed-tensors
 	@test -n "$(CELL)" || { echo 'make export: name a cell, e.g. CELL=atlas/gptq/4/s0 (2:4 is 2-4 in paths)'; exit 1; }
