@@ -60,7 +60,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         panel.grid(visible=False)
         panel.tick_params(axis="y", length=0)
         panel.set_title(f"scored {words}")
-    lows = [100 * parts[0].low for of_cell in found.values() for parts in of_cell.values() if parts]
+    decided_parts = [parts[0] for of_cell in found.values() for parts in of_cell.values() if parts]
+    lows = [100 * (number.value - number.errors[0]) for number in decided_parts]
     panels[0, 0].set_xlim(max(-100, min(-10, *lows)) - 3, 125)
     figure.supxlabel("damage (%)", fontsize=7.5)
     looks = [look for look in WORDS if look in drawn]
