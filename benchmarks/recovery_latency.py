@@ -16,8 +16,14 @@ from timing import medians, ratio, table
 HIDDEN, INTERMEDIATE, LAYERS = 1024, 2816, 8  # 103 M parameters in blocks
 CONTEXTS, NEW_TOKENS, ROUNDS = (128, 512, 1024), 16, 3
 PHASES, MERGED = ("prefill", "decode"), "LoRA r=16, merged"
-PAIRS = (("LoRA r=8", "prompt 49"), ("LoRA r=16", "prompt 98"))
-LLAMA_7B = {"hidden": 4096, "layers": 32}
+# Ranks, and the matrices of a block.
+LORA = {
+    "LoRA r=8": (8, ["q_proj", "v_proj"]),
+    "LoRA r=16": (16, ["q_proj", "v_proj"]),
+    "LoRA r=8, all": (8, "all-linear"),
+}
+PAIRS = (("LoRA r=8", "prompt 49"), ("LoRA r=16", "prompt 98"), ("LoRA r=8, all", "prompt 49"))
+LLAMA_7B = {"hidden": 4096, "intermediate": 11008, "layers": 32}
 
 
 def rows() -> list[str]:
@@ -30,8 +36,9 @@ def rows() -> list[str]:
     times = _times(works)
     lines = [
         f"A random Llama of {LAYERS} layers and width {HIDDEN} (103 M parameters in blocks, float32), one row. LoRA on "
-        f"queries and values. Milliseconds of CPU time of the one thread, medians of {ROUNDS} rounds; ratios are taken "
-        "round by round, with their range. Keys and values of prompts are there before the input.",
+        "queries and values, or on all seven matrices. Milliseconds of CPU time of the one thread, medians of "
+        f"{ROUNDS} rounds; ratios are taken round by round, with their range. Keys and values of prompts are there "
+        "before the input.",
         "",
     ]
     lines += table(
@@ -82,9 +89,9 @@ def _works(folder: Path) -> tuple[dict, dict[str, int]]:
     for tokens in (49, 98):
         add(f"prompt {tokens}", get_peft_model(base, PromptTuningConfig(num_virtual_tokens=tokens, **kind)))
     add("prefix 49", get_peft_model(base, PrefixTuningConfig(num_virtual_tokens=49, **kind)))
-    for rank in (8, 16):
+    for name, (rank, matrices) in LORA.items():
         own = AutoModelForCausalLM.from_pretrained(folder)
-        add(f"LoRA r={rank}", get_peft_model(own, LoraConfig(r=rank, target_modules=["q_proj", "v_proj"], **kind)))
+        add(name, get_peft_model(own, LoraConfig(r=rank, target_modules=matrices, **kind)))
     own = AutoModelForCausalLM.from_pretrained(folder)
     lora = get_peft_model(own, LoraConfig(r=16, target_modules=["q_proj", "v_proj"], **kind))
     works[MERGED], extra[MERGED] = Forward(lora.merge_and_unload()), 0
@@ -108,7 +115,8 @@ def _times(works: dict) -> dict[tuple[int, str], dict[str, list[float]]]:
 
 
 def _in_llama(lora: str, prompt: str) -> float:
-    """Extra parameters of LoRA on queries and values over those of a prompt."""
-    rank, tokens = int(lora.rpartition("=")[2]), int(prompt.split()[1])
-    hidden, layers = LLAMA_7B["hidden"], LLAMA_7B["layers"]
-    return layers * 2 * 2 * rank * hidden / (tokens * hidden)
+    """Extra parameters of LoRA over those of a prompt."""
+    (rank, matrices), tokens = LORA[lora], int(prompt.split()[1])
+    hidden, intermediate = LLAMA_7B["hidden"], LLAMA_7B["intermediate"]
+    inputs_and_outputs = 2 * 2 * hidden if matrices != "all-linear" else 4 * 2 * hidden + 3 * (hidden + intermediate)
+    return LLAMA_7B["layers"] * rank * inputs_and_outputs / (tokens * hidden)
