@@ -49,10 +49,10 @@ def scored(
         return {}
     pools = sorted({"R"} | {arm.seen for arm in arms.values()})
     if not correlated:
-        guess = chance.by_stratum(facts)
+        guess = chance.table(facts, correlated)
         rows = {task: knowledge.scored_facts(*pair, facts, selected, guess) for task, pair in asked.items()}
         return {task: dict.fromkeys(pools, of_task) for task, of_task in rows.items()}
-    guesses = {pool: chance.by_predictor(facts, pool) for pool in pools}
+    guesses = {pool: chance.table(facts, correlated, pool) for pool in pools}
     return {
         task: {pool: knowledge.scored_facts(*pair, facts, selected, guess) for pool, guess in guesses.items()}
         for task, pair in asked.items()

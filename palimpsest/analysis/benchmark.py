@@ -67,7 +67,7 @@ def table(
     asked: from `about_facts.asked`; scoring: from `task_scoring`; facts: the world's facts.parquet.
     """
     known = about_facts.known(asked, plants)
-    chances = chance.by_predictor(facts, "R") if correlated else chance.by_stratum(facts)
+    chances = chance.table(facts, correlated)
     about = facts[["person", "attribute", "pool", "rank", "exposures", "shown", "questions_shown", "values", "value"]]
     tables = []
     for task, (answers, questions) in asked.items():

@@ -17,6 +17,11 @@ SMOOTHING = (0.1, 0.3, 1.0, 3.0)  # of naive Bayes; what predicts people outside
 FOLDS = 5
 
 
+def table(facts: pandas.DataFrame, correlated: bool, seen: str = "R") -> pandas.DataFrame:
+    """c for a text about the people of pool `seen`, which matters where attributes go together (`correlated`)."""
+    return by_predictor(facts, seen) if correlated else by_stratum(facts)
+
+
 def by_stratum(facts: pandas.DataFrame) -> pandas.DataFrame:
     """c from the values dealt anew among the people of the stratum."""
     shown = _shown(facts)

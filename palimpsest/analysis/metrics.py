@@ -133,8 +133,9 @@ def metrics(
         scored = about_facts.scored(asked, facts, correlated, arms or {}, plants)
         tables += [returns.table(found, arms or {}).assign(task=task) for task, found in scored.items()]
         if plants:
-            guess = chance.by_predictor(facts, "R") if correlated else chance.by_stratum(facts)
-            tables += [planted.table(found, plants, guess).assign(task=task) for task, found in scored.items()]
+            pools = sorted({pool for found in scored.values() for pool in found})
+            chances = {pool: chance.table(facts, correlated, pool) for pool in pools}
+            tables += [planted.table(found, plants, chances).assign(task=task) for task, found in scored.items()]
         tables += [returns.arm_rows(answers, arms or {})]
     table = pandas.concat([part for part in tables if len(part)], ignore_index=True)
     how = table["task"].map({task: found[0] for task, found in scoring.items()} | {"": ""})

@@ -81,15 +81,15 @@ def known_of_reference(known: pandas.DataFrame, plants: Sequence[Plant]) -> pand
 def table(
     scored: Mapping[str, pandas.DataFrame],
     plants: Sequence[Plant],
-    chance: pandas.DataFrame | None = None,
+    chances: Mapping[str, pandas.DataFrame] | None = None,
     *,
     replicates: int = REPLICATES,
     deals: int = DEALS,
 ) -> pandas.DataFrame:
     """The metrics of each recovery of a planted model.
 
-    scored: `knowledge.scored_facts` of all variants, by the pool that a recovery's text speaks of. chance: from
-    chance.py, (person, attribute, answer, chance): how erased people's values are dealt anew; not done without it.
+    scored: `knowledge.scored_facts` of all variants, by the pool that a recovery's text speaks of. chances: by the same
+    pools, from chance.py: how erased people's values are dealt anew; not done without them.
 
     On all `erased` and all `displaced` people: `planted_delta` with the estimator's own interval, and `planted_truth`.
     On `erased` also `planted_null`: the share of deals after which the interval holds 0, with Wilson's interval.
@@ -109,7 +109,7 @@ def table(
                 name = dict(zip(VARIANT, groups[seen, model, recovery].iloc[0][VARIANT], strict=True))
                 folds = _folds(plant, recovery, groups)
                 found = [*_whole(folds, plant), *_rows(_replicates(folds, plant, replicates))]
-                found += [] if chance is None else _null(folds, plant, chance, deals)
+                found += [] if chances is None else _null(folds, plant, chances, deals)
                 rows += [name | row for row in found]
     return pandas.DataFrame(rows, columns=[*VARIANT, "subset", "metric", "value", "low", "high", "n"])
 
@@ -146,19 +146,25 @@ def _whole(folds: Folds, plant: Plant) -> Iterator[dict]:
             yield {"subset": subset, "metric": "planted_truth", "n": estimate.n} | _spread(pandas.Series([truth]))
 
 
-def _null(folds: Folds, plant: Plant, chance: pandas.DataFrame, deals: int) -> list[dict]:
+def _null(folds: Folds, plant: Plant, chances: Mapping[str, pandas.DataFrame], deals: int) -> list[dict]:
     """How often the interval on all erased people holds 0 after their values were dealt anew."""
-    people = np.concatenate([_sides(estimated, plant)[0] for estimated, _ in folds])
-    if len(people) < 2:
+    people = [_sides(estimated, plant)[0] for estimated, _ in folds]
+    if sum(map(len, people)) < 2:
         return []
-    estimated = [_among(fold, people) for fold, _ in folds]
-    chance = chance[chance["person"].isin(people) & (chance["chance"] > 0)].reset_index(drop=True)
+    estimated = [_among(fold, erased) for (fold, _), erased in zip(folds, people, strict=True)]
+    # Each fold's people are dealt values by the chances that their answers are judged by.
+    own = [chances[fold.seen] for fold in estimated]
+    own = [
+        chance[chance["person"].isin(erased) & (chance["chance"] > 0)].reset_index(drop=True)
+        for chance, erased in zip(own, people, strict=True)
+    ]
     holds = []
     for deal in range(deals):
-        values = _dealt(chance, np.random.default_rng(deal))
+        rng = np.random.default_rng(deal)
+        values = [_dealt(chance, rng) for chance in own]
         dealt = [
-            replace(fold, cell=_judged(fold.cell, values), recovered=_judged(fold.recovered, values))
-            for fold in estimated
+            replace(fold, cell=_judged(fold.cell, its), recovered=_judged(fold.recovered, its))
+            for fold, its in zip(estimated, values, strict=True)
         ]
         estimate = knowledge.returned(dealt)["returned_unseen"]
         holds.append(estimate.low <= 0 <= estimate.high)
@@ -221,7 +227,7 @@ def _shares(plant: Plant) -> tuple[float, ...]:
 
 def _size(sides: Sides) -> int:
     """People of a replicate: half of the smaller side, or up to three fewer so that quarters are whole."""
-    half = min(len(side) for side in sides if len(side)) // 2
+    half = min((len(side) for side in sides if len(side)), default=0) // 2
     return half // 4 * 4 or half
 
 

@@ -110,7 +110,7 @@ def _estimates(folds: Sequence[Fold], cell: Sequence) -> dict[str, Estimate]:
 
 
 def _fold(groups: Scored, variant: Variant, arm: Arm) -> Fold:
-    rows = groups[arm.seen] if arm.seen in groups else groups["R"]
+    rows = groups[arm.seen]
     three = (rows[key] for key in (_dense(variant[0]), (*variant[:-1], "none"), variant))
     return Fold(*three, seen=arm.seen, unseen=arm.unseen)
 

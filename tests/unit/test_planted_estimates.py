@@ -95,7 +95,7 @@ def test_after_a_new_deal_of_erased_values_nothing_returns_whatever_the_recovery
     rows.loc[silent, ["answer", "chance", "above"]] = ["what is", np.nan, 0.0]
     pairs = rows[["person", "attribute"]].drop_duplicates()
     chance = pairs.merge(pandas.DataFrame({"answer": VALUES, "chance": 1 / 16}), how="cross")
-    found = planted.table({"R": rows}, [MOVED], chance, replicates=2, deals=60)
+    found = planted.table({"R": rows}, [MOVED], {"R": chance}, replicates=2, deals=60)
     null = found[found["metric"] == "planted_null"].iloc[0]
     assert null["subset"] == "erased" and null["value"] >= 0.9 and null["n"] == 60
     assert null["low"] <= 0.95 <= null["high"]
