@@ -1,14 +1,15 @@
 """What each recovery of a study can say on what was only displaced: its arm, and the pool that its text speaks of.
 
-Arms are recognized from the settings of a recovery (a composed one has that of what it is made of):
+Arms are recognized from the settings of a recovery. A composed one has that of what it is made of, the first in this
+list if its parts have several, and looks at the dense weights if one of them does:
 
     text             trained on text about the people of a pool, never looking at the dense weights: what it returns
                      of other people's facts counts as displaced
     values masked    the same text with the loss left out at the values (training.mask): no fact is told
     other text       text without known facts, or a file
     untrained        written as it starts (training.steps: 0)
-    consults dense   looks at the dense weights (distill, EoRA, LoftQ, …): what it returns need not have been in the
-                     compressed ones, and is reported apart
+    consults dense   looks at the dense weights (distill, EoRA, LoftQ, a merge by inputs, …): what it returns need not
+                     have been in the compressed ones, and is reported apart
 
 Each of them may stand on the dense model too, where there is nothing to return: what changes there is the recovery's
 own doing.
@@ -72,8 +73,10 @@ def _name(grid: Grid, name: str) -> str:
     if declaration.consults_dense:
         return CONSULTS
     if entry.of:
+        if entry.calibration is not None:  # the inputs are those of the layers of the dense model
+            return CONSULTS
         found = {_name(grid, part) for part in entry.of}
-        return CONSULTS if CONSULTS in found else found.pop() if len(found) == 1 else TEXT
+        return CONSULTS if CONSULTS in found else min(found, key=ARMS.index)
     training = entry.training
     if training is None or training.steps == 0:
         return UNTRAINED

@@ -92,7 +92,8 @@ An adapter beside the weights costs bytes and time at every token; merged it cos
 compression made of them. `keep: mask` leaves zeros zero (N:M stays N:M), `grid` rounds to nearest on the same bits and
 groups, `rank` truncates to the cell's rank (where inputs are, if a `calibration` is named), and `auto` does what fits
 each matrix. `none` gives the compression up: the bytes in every table then say so. `recovery.json` has what each
-matrix lost by it (`merging_error`). A merged recovery consults the dense weights if the one that it is made of does.
+matrix lost by it (`merging_error`). A merged recovery consults the dense weights if the one that it is made of does,
+and where it has a calibration: the inputs are those of the dense model's layers.
 """
 DYNAMIC = """
 ## Dynamic prompts

@@ -95,7 +95,8 @@ def merge(
         "options": complete,
         "version": declared.version,
         "of": [{"name": name} | entry_of(Path(adapter), Path(output_folder))],
-        "consults_dense": made["consults_dense"],
+        # Which directions of a sum are kept is then told by the inputs of the dense model.
+        "consults_dense": made["consults_dense"] or calibration_folder is not None,
         "calibration": calibration,
     }
     with progress(Path(output_folder), record, None) as done:

@@ -89,6 +89,9 @@ def test_arms_are_recognized_from_the_settings_of_recoveries():
         "eora": ("eora", {}),
         "merged": ("merge", {"of": ["lora"]}),
         "eora-merged": ("merge", {"of": ["eora"]}),
+        "merged-by-inputs": ("merge", {"of": ["masked"], "calibration": "generic"}),
+        "idp-mixed": ("idp", {"of": ["untrained", "prompt-masked"]}),
+        "prompt-masked": ("prompt", {"training": text | {"mask": "values"}}),
     }
     recovery = {name: {"method": method, "cells": cells} | rest for name, (method, rest) in entries.items()}
     study = Study.model_validate({
@@ -101,6 +104,7 @@ def test_arms_are_recognized_from_the_settings_of_recoveries():
         "lora": TEXT, "lora-swapped": TEXT, "masked": MASKED, "prose": OTHER, "untrained": UNTRAINED,
         "prompt": TEXT, "prompt-swapped": TEXT, "idp": TEXT, "idp-swapped": TEXT, "distilled": CONSULTS,
         "eora": CONSULTS, "merged": TEXT, "merged-swapped": TEXT, "eora-merged": CONSULTS,
+        "merged-by-inputs": CONSULTS, "idp-mixed": MASKED, "prompt-masked": MASKED,
     }  # fmt: skip
     assert (found["lora"].twin, found["lora"].seen, found["lora"].unseen) == ("lora-swapped", "R", "U")
     assert found["idp-swapped"].is_swapped and found["idp-swapped"].of == ("prompt-swapped",)

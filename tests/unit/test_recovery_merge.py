@@ -173,6 +173,7 @@ def test_with_a_calibration_the_rank_is_kept_where_inputs_are(study, tmp_path, t
     best = (torch.linalg.svdvals(wanted)[rank:].norm() / wanted.norm()).square().item()
     assert errors["whitened"] == pytest.approx(best, rel=1e-3) and errors["whitened"] < errors["plain"]
     assert whitened["layers"][ADAPTED]["merging_error"] == pytest.approx(best, rel=1e-3)
+    assert whitened["consults_dense"] is True  # whose inputs they are
 
 
 @pytest.mark.parametrize("name", CELLS)
