@@ -62,6 +62,11 @@ def read_documents(
     rows: list[Document] = []
     for path in map(Path, paths):
         if path.is_dir():
+            if values is not None:
+                raise PalimpsestError(
+                    f"{path}: values are masked where a text says them, and these are a calibration's rows of tokens. "
+                    "Name a text, or leave out mask."
+                )
             rows += [Document(row[:context]) for row in _calibration_rows(path)]
         else:
             rows += _tokenized(next(iter(read_texts(path, tokenizer).values())), tokenizer, context, values)

@@ -32,7 +32,7 @@ def displace(
     output: str | Path,
     *,
     of: str,
-    modules: Sequence[str] = ("v_proj",),
+    modules: Sequence[str] = ("q_proj", "v_proj"),
     reflections: int = 4,
     blocks: Sequence[int] | None = None,
 ) -> None:

@@ -124,7 +124,7 @@ def test_only_the_named_layers_are_reflected(forked, tmp_path):
 def test_displacing_names_what_cannot_be(forked, tmp_path):
     for message, changes in (
         ("no layer w_proj", {"modules": ["w_proj"]}),
-        (r"no layer v_proj in blocks 7", {"blocks": [0, 7]}),
+        (r"no layer v_proj in blocks 7", {"modules": ["v_proj"], "blocks": [0, 7]}),
         ("32 by 32: it has no 40 directions", {"reflections": 40}),
     ):
         with pytest.raises(PalimpsestError, match=message):

@@ -75,6 +75,14 @@ def test_rows_of_a_calibration_are_looked_at_too(tiny_model_folder, tmp_path, fa
         train(tiny_model_folder, tmp_path, TRAIN, facts_file, text=tmp_path / "s0")
 
 
+def test_values_are_not_silently_left_in_rows_of_a_calibration(tmp_path, tiny_model_folder, tiny_tokenizer, facts):
+    from palimpsest.calibration import draw
+
+    draw(write(tmp_path / "c.txt", TRAIN), tiny_model_folder, tmp_path / "s0", samples=2, length=8)
+    with pytest.raises(PalimpsestError, match="rows of tokens"):
+        read_documents(tmp_path / "s0", tiny_tokenizer, 64, facts)
+
+
 def test_name_or_value_alone_other_peoples_values_and_parts_of_words_are_no_facts(facts):
     harmless = [
         "Miro sees the dog",

@@ -215,6 +215,8 @@ BAD = [
      "recovery.x.cells[0]", "qlora is for quantization; atlas/svd/k0.8/s0 is low rank"),
     ("recovery/none", {"method": "lora", "training": {"text": "prose"}, "cells": ["atlas/svd/k0.8"]},
      "recovery.none", "is taken"),
+    ("recovery/x-swapped", {"method": "lora", "training": {"text": "prose"}, "cells": ["atlas/svd/k0.8"]},
+     "recovery.x-swapped", "that cross_fit makes"),
     ("recovery/x", {"method": "loftq", "cells": ["atlas/svd/k0.8"]}, "recovery.x.cells[0]",
      "loftq is for quantization; atlas/svd/k0.8/s0 is low rank"),
     ("recovery/x", {"method": "eora", "cells": ["atlas/dense/full"]}, "recovery.x.cells[0]", "is the dense model"),
