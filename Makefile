@@ -28,8 +28,8 @@ study: .venv/.installed ## run a study: every figure, table, report and paper un
 	$(SNAKEMAKE) --rerun-incomplete
 
 replicates: .venv/.installed ## a study in several worlds: make replicates STUDY=studies/atlas.yaml WORLDS=5
-	for file in $$(.venv/bin/python scripts/replicates.py write $(STUDY) --count $(WORLDS) --output results/replicates); \
-	do $(MAKE) --no-print-directory study STUDY=$$file || exit 1; done
+	files=$$(.venv/bin/python scripts/replicates.py write $(STUDY) --count $(WORLDS) --output results/replicates) || exit 1; \
+	for file in $$files; do $(MAKE) --no-print-directory study STUDY=$$file || exit 1; done
 	.venv/bin/python scripts/replicates.py pool $$(seq -f 'results/$(NAME)-r%g' 0 $$(($(WORLDS) - 1))) \
 	--output results/$(NAME)-replicates
 

@@ -228,7 +228,9 @@ def recovery_arguments(wildcards):
             arguments += ["--facts", f"{grid.world_folder()}/facts.parquet", "--unseen", unseen]
     elif sample:
         arguments += ["--calibration", sample, "--state", f"{STORE}/recovery"]
-    parts = [f"{part.recovery}={os.path.dirname(ADAPTER_DONE.format(**part.wildcards))}" for part in grid.parts(variant)]
+    parts = [
+        f"{part.recovery}={os.path.dirname(ADAPTER_DONE.format(**part.wildcards))}" for part in grid.parts(variant)
+    ]
     return arguments + (["--of", *parts] if parts else [])
 
 

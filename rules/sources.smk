@@ -2,7 +2,6 @@
 # among them those in which it is planted what can return.
 
 
-
 def from_source(source):
     """Matches the models that come from this source."""
     return "|".join(name for name, model in study.models.items() if model.source == source) or "(?!)"
