@@ -7,7 +7,7 @@ from palimpsest.grid import Cell
 from palimpsest.presentation import arms_of, quantities
 from palimpsest.presentation.data import Number, Quantity, Tables
 from palimpsest.presentation.figures import unsaid as unsaid_
-from palimpsest.presentation.summary import few, named, percent
+from palimpsest.presentation.summary import few, named, percent, points
 
 PLACEBOS = {MASKED: "With the loss masked at the values", OTHER: "With text without known facts",
             UNTRAINED: "Untrained"}  # fmt: skip
@@ -67,8 +67,7 @@ def dynamic(tables: Tables) -> list[str]:
                 else "it is worse than the best of its prompts" if gain.high < 0
                 else "it is not shown to beat the best of its prompts"
             )  # fmt: skip
-            value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
-            sentences.append(f"{named(tables, cell, name)}: {verdict}, {value} points [{low}, {high}] of closed book.")
+            sentences.append(f"{named(tables, cell, name)}: {verdict}, {points(gain)} of closed book.")
     return sentences
 
 

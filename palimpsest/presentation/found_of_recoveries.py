@@ -7,7 +7,7 @@ from palimpsest.presentation import quantities
 from palimpsest.presentation.data import Number, Tables
 from palimpsest.presentation.figures.regimes import compared, task_of
 from palimpsest.presentation.recovery_costs import Pair, longest, pairs, slower
-from palimpsest.presentation.summary import named
+from palimpsest.presentation.summary import named, points
 
 PUBLISHED_FEWER, PUBLISHED_SLOWER = 21, 2.5  # times fewer parameters; 60 % less latency is a ratio of 2.5
 WORDS = {"attention_js": "attention (Jensen-Shannon, bits)", "attention_cosine": "attention (cosine)",
@@ -121,16 +121,9 @@ def _against(weights: str, mine: list[Pair]) -> str:
         return f"{title} is not shown to help"
     if equal := [pair for pair in mine if pair.as_accurate]:
         best = max(equal, key=lambda pair: pair.fewer)
-        return f"{title}: {best.prompt} is as accurate with {best.fewer:.1f} times fewer, {_points(best.difference)}"
+        return f"{title}: {best.prompt} is as accurate with {best.fewer:.1f} times fewer, {points(best.difference)}"
     nearest = max(mine, key=lambda pair: pair.difference.low)
-    return f"{title}: none is shown to be as accurate, nearest {nearest.prompt}, {_points(nearest.difference)}"
-
-
-def _points(difference: Number) -> str:
-    value, low, high = (
-        f"{100 * end:+.1f}".replace("-", "−") for end in (difference.value, difference.low, difference.high)
-    )
-    return f"{value} points [{low}, {high}]"
+    return f"{title}: none is shown to be as accurate, nearest {nearest.prompt}, {points(nearest.difference)}"
 
 
 def _times(pair: Pair, ratio: dict[Pair, Number]) -> str:
@@ -139,9 +132,5 @@ def _times(pair: Pair, ratio: dict[Pair, Number]) -> str:
 
 
 def _signed(number: Number) -> str:
-    value, low, high = (f"{end:+.3f}".replace("-", "−") for end in _ends(number))
+    value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (number.value, number.low, number.high))
     return f"{value} [{low}, {high}]"
-
-
-def _ends(number: Number) -> tuple[float, float, float]:
-    return number.value, number.low, number.high

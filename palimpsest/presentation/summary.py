@@ -21,6 +21,12 @@ def percent(number: Number, decimals: int = 1) -> str:
     return f"{value} % [{low}, {high}]".replace("-", "−")
 
 
+def points(number: Number) -> str:
+    """`+2.1 points [−0.3, +4.5]`, of a difference of shares"""
+    value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (number.value, number.low, number.high))
+    return f"{value} points [{low}, {high}]"
+
+
 def named(tables: Tables, cell: Cell, recovery: str = "none") -> str:
     """A cell in words: `gptq 3 bit`, with its model where there are several and its seed where it is not 0."""
     words = f"{cell.label} {level_title(cell.level)}" if not cell.is_dense else "dense"
