@@ -1,6 +1,8 @@
 """Soft prompts chosen anew for each question: which was chosen, how clearly, and what the best choice would have been.
 
-At each task of a variant that chooses (scoring "measure"):
+At each variant of a recovery that chooses:
+    choosing                   no task; the subset says which of the recovery's options are not the default
+At each task of one (scoring "measure"):
     choice_share               by prompt, whose name is the subset: share of the questions before which it was put
     choice_margin              mean difference of the scores of the prompt that was chosen and the next best
 Of tasks that ask for facts, on forms by which nothing is selected (subset "scored forms", without facts never shown):
@@ -8,7 +10,8 @@ Of tasks that ask for facts, on forms by which nothing is selected (subset "scor
     best_prompt                of the one prompt that is best on the selection forms
     oracle                     with the prompt, for each fact, that is right on most of its own selection forms; where
                                several are, the one of them that is best on all facts' selection forms
-    chosen_minus_best_prompt, oracle_minus_best_prompt
+    oracle_minus_best_prompt
+What choosing gains over the best prompt is `idp_gain` (idp_gain.py).
 
 An engine cannot know the answer, so the oracle is put together here, from the answers of the variants that each have
 one of the prompts. What picks and what is scored are different questions: a prompt that was right by luck is not
@@ -28,18 +31,32 @@ from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT, clusters, read_questions, variant_name
 from palimpsest.analysis.pairs import paired, parts
 from palimpsest.provenance import PalimpsestError
+from palimpsest.recovery import registry
 
 if TYPE_CHECKING:
     from palimpsest.grid import Grid
 
 CHOICE, MARGIN = "choice", "margin"  # in the measures of an answer
 SCORED = "scored forms"
+DEFAULT = "default"  # a choice by the options that the registry gives
 COLUMNS = [*VARIANT, "task", "subset", "scoring", "metric", "value", "low", "high", "n"]
 
 
 def choosers(grid: Grid) -> dict[str, list[str]]:
     """The recoveries of a study that choose, with those whose prompts they choose among."""
     return {name: recovery.of for name, recovery in grid.recoveries.items() if recovery.method == "idp"}
+
+
+def rules(grid: Grid) -> pandas.DataFrame:
+    """`choosing` of each variant: `default`, or e.g. `choose: random, layer: 2`."""
+    usual, nothing, rows = registry.declared()["idp"].options, float("nan"), []
+    for variant in grid.variants():
+        if variant.recovery in choosers(grid):
+            given = grid.recoveries[variant.recovery].options
+            other = ", ".join(f"{name}: {value}" for name, value in given.items() if value != usual[name])
+            row = {"task": "", "subset": other or DEFAULT, "scoring": "", "metric": "choosing", "value": nothing}
+            rows.append(variant.row | row | {"low": nothing, "high": nothing, "n": 1})
+    return pandas.DataFrame(rows, columns=COLUMNS)
 
 
 def choices(answers: pandas.DataFrame) -> pandas.DataFrame:
@@ -134,8 +151,6 @@ def _compared(ways: Mapping[str, pandas.DataFrame]) -> list[dict]:
         {"metric": metric} | intervals.share(answers["correct"], clusters(answers)).row()
         for metric, answers in ways.items()
     ]
-    for metric in ("chosen", "oracle"):
-        pairs = paired(ways["best_prompt"], ways[metric], ["correct"])
-        difference = intervals.paired_difference(pairs["correct_b"] - pairs["correct_a"], pairs["cluster"])
-        rows.append({"metric": f"{metric}_minus_best_prompt"} | difference.row())
-    return rows
+    pairs = paired(ways["best_prompt"], ways["oracle"], ["correct"])
+    difference = intervals.paired_difference(pairs["correct_b"] - pairs["correct_a"], pairs["cluster"])
+    return [*rows, {"metric": "oracle_minus_best_prompt"} | difference.row()]

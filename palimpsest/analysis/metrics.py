@@ -54,6 +54,11 @@ Of calibrations (calibration.py):
     calibration_tokens                   no task; the subset is the name of the calibration
 Of recoveries that choose among prompts (idp_gain.py):
     idp_gain                             minus the best of the prompts, which is chosen on the other half of the people
+    choosing                             no task; the subset says by which options it chooses, if not the default ones
+Of soft prompts (prompt_length.py):
+    prompt_tokens                        no task; how many tokens it has
+    per_doubling, perplexity_per_doubling
+                                         at cells: what twice as many tokens change, by all prompts of a cell
 Of facts that are not said, with the layer of a probe (unsaid.py):
     unsaid_read, unsaid_chance           share of them that the probe reads, and what it would read by chance
 Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import pandas
 
-from palimpsest.analysis import about_facts, baselines, benchmark, between, calibration, choices, judged, planted
+from palimpsest.analysis import (
+    about_facts,
+    baselines,
+    benchmark,
+    between,
+    calibration,
+    choices,
+    judged,
+    planted,
+    prompt_length,
+)
 from palimpsest.analysis import claims as claims_
 from palimpsest.analysis.answers import assert_complete, read_answers, task_scoring
 from palimpsest.analysis.arms import arms
@@ -38,6 +48,7 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
     correlated = facts is not None and grid.study.world.correlation > 0
     of_recovery = {} if facts is None else arms(grid)
     plants = [] if facts is None else planted.plants(grid, results)
+    lengths = prompt_length.prompt_tokens(results, grid)
     table = metrics(
         answers,
         scoring,
@@ -52,8 +63,11 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
             calibration.tokens(results, grid, cells),
             between.between_recoveries(answers),
             idp_gain(answers, choices.choosers(grid)),
+            choices.rules(grid),
             choices.choices(answers),
             choices.oracles(answers, results / "tasks", tasks, choices.choosers(grid)),
+            lengths,
+            prompt_length.per_doubling(answers, lengths, scoring, of_recovery),
             baselines.baselines(results / "tasks", tasks),
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],

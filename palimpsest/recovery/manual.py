@@ -117,7 +117,8 @@ the end of the longest; `block_mask: false` lets prompts see those before them w
 `choose: random` (by `seed` and the input), `always` (with the number of a `prompt`), `minimum attention` and `mean of
 all`; `shuffle: true`; prompts of one length under several training seeds in `of`; and cells of the dense model. The
 oracle is a metric beside each of them (`oracle`, on forms that did not pick it), as are `choice_share`,
-`choice_margin` and `chosen_minus_best_prompt`.
+`choice_margin` and `idp_gain`, what choosing gains over the prompt that is best for other people.
+`studies/idp.yaml` has them all.
 """
 MADE_FROM = {registry.TRAINED: "`training`", registry.CLOSED_FORM: "the dense weights", registry.COMPOSED: "`of`"}
 

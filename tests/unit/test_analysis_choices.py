@@ -86,7 +86,6 @@ def test_the_oracle_is_picked_on_selection_forms_and_scored_on_the_others(tasks)
     assert value["best_prompt"] == pytest.approx(best[:, 2:].mean())
     assert value["chosen"] == pytest.approx(idp[:, 2:].mean())
     assert value["oracle_minus_best_prompt"] == pytest.approx(value["oracle"] - value["best_prompt"])
-    assert value["chosen_minus_best_prompt"] == pytest.approx(value["chosen"] - value["best_prompt"])
     assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
 
 
@@ -143,3 +142,23 @@ def test_a_prompt_that_was_not_evaluated_by_itself_is_named(tasks):
     answers = pandas.concat([answers_of(name, **by_person(np.ones((60, 5)))) for name in (IDP, SHORT)])
     with pytest.raises(PalimpsestError, match=r"tiny/wanda/0\.5/s0/long does not answer closed_book"):
         choices.oracles(answers, tasks, ["closed_book"], {"idp": ["short", "long"]})
+
+
+def test_a_variant_says_by_which_options_it_chooses():
+    from palimpsest.grid import Grid
+    from palimpsest.settings import Study
+
+    training = {"text": "recovery_R"}
+    prompts = {name: {"method": "prompt", "training": training, "cells": ["atlas/rtn/2"]} for name in ("a", "b")}
+    idp = {"method": "idp", "of": ["a", "b"], "cells": ["atlas/rtn/2"]}
+    study = Study.model_validate({
+        "name": "test", "world": {}, "compression": {"rtn": {"levels": ["2"]}}, "tasks": ["closed_book"],
+        "models": {"atlas": {"source": "world", "architecture": {
+            "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}}},
+        "recovery": prompts | {
+            "idp": idp | {"options": {"layer": 1}},
+            "other": idp | {"options": {"choose": "random", "seed": 3}},
+        },
+    })  # fmt: skip
+    found = choices.rules(Grid(study)).set_index("recovery")["subset"]
+    assert found.to_dict() == {"idp": "default", "other": "choose: random, seed: 3"}

@@ -19,7 +19,8 @@ FOUND = [
     ("closed_book", "all", "choice_margin", 0.006), ("closed_book", "prompt-8 only", "choice_margin", 0.009),
     ("closed_book_mc", "scored forms", "chosen", 0.61), ("closed_book_mc", "scored forms", "best_prompt", 0.6),
     ("closed_book_mc", "scored forms", "oracle", 0.7),
-    ("closed_book_mc", "scored forms", "chosen_minus_best_prompt", 0.01),
+    ("closed_book_mc", "shown", "idp_gain", 0.01), ("closed_book_mc", "all", "idp_gain", 0.02),
+    ("closed_book", "all", "idp_gain", 0.03),
     ("closed_book_mc", "scored forms", "oracle_minus_best_prompt", 0.1),
 ]  # fmt: skip
 
@@ -43,7 +44,8 @@ def test_the_prompt_chosen_most_stands_with_its_share_and_what_choosing_came_to(
     assert float(first["share"]) == pytest.approx(0.8) and float(first["margin"]) == pytest.approx(0.006)
     assert first["chosen"] == "" and second["most"] == ""
     assert float(second["oracle"]) == pytest.approx(0.7)
-    assert float(second["chosen_minus_best_prompt_low"]) == pytest.approx(0.0)
+    assert float(second["idp_gain_low"]) == pytest.approx(0.0), "over the facts that were shown"
+    assert float(first["idp_gain"]) == pytest.approx(0.03), "over all, where there is nothing else"
 
 
 def test_a_study_without_choices_has_no_such_table(tmp_path):

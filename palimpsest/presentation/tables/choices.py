@@ -10,21 +10,23 @@ from palimpsest.presentation.data import CELL, Number, Tables
 from palimpsest.presentation.tables.latex import Column, Table, cell_columns
 
 TITLE = "Which soft prompt was chosen"
-METRICS = ("chosen", "best_prompt", "oracle", "chosen_minus_best_prompt", "oracle_minus_best_prompt")
+METRICS = ("chosen", "best_prompt", "oracle", "oracle_minus_best_prompt")
+GAIN = "idp_gain"
 
 
 def rows(tables: Tables) -> Table:
-    """One row a variant that chooses and task; the scored columns are on forms that picked no prompt."""
+    """One row a variant that chooses and task. What choosing gains is over all facts that were shown, the best prompt
+    being picked by other people; the columns that follow are on forms that picked no prompt."""
     columns = [
         Column("recovery", "recovery", right=False),
         Column("task", "task", right=False),
         Column("most", "most chosen", right=False),
         Column("share", "of inputs", "%", 0, 100),
         Column("margin", "margin", "×1000", 1, 1000),
+        Column(GAIN, "over best prompt", "points", 1, 100),
         Column("chosen", "right", "%", 1, 100),
         Column("best_prompt", "best prompt", "%", 1, 100),
         Column("oracle", "oracle", "%", 1, 100),
-        Column("chosen_minus_best_prompt", "over best", "points", 1, 100),
         Column("oracle_minus_best_prompt", "oracle, over best", "points", 1, 100),
     ]
     table, found = Table([*cell_columns(tables), *columns]), tables.metrics
@@ -50,6 +52,9 @@ def _said(metrics: pandas.DataFrame, variant: dict, task: str) -> dict[str, obje
         said |= {"most": shares["subset"].iloc[0], "share": _number(shares)}
     margins = rows[(rows["metric"] == "choice_margin") & (rows["subset"] == "all")]
     said |= {"margin": _number(margins)} if len(margins) else {}
+    gains = rows[rows["metric"] == GAIN].set_index("subset", drop=False)
+    shown = [subset for subset in ("shown", "all") if subset in gains.index]
+    said |= {GAIN: _number(gains.loc[shown[:1]])} if shown else {}
     scored = rows[rows["subset"] == SCORED]
     return said | {metric: _number(one) for metric in METRICS if len(one := scored[scored["metric"] == metric])}
 
