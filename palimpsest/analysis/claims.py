@@ -186,7 +186,7 @@ def returns(
     both = returned.merge(damaged, on=[column for column in VARIANT if column != "recovery"], suffixes=("", "_damage"))
     row = both.sort_values(["value_damage", *VARIANT], ascending=[False] + [True] * len(VARIANT)).iloc[0]
     effect = intervals.Estimate(row["value"], row["low"], row["high"], int(row["n"]))
-    people = answers.loc[answers["task"] == task, "person"].nunique() // 3
+    people = answers.loc[answers["task"] == task, "person"].nunique()  # of the study: pools grow with it
     where = f"{variant_name(row)}, damage {row['value_damage']:.2f}; {len(both)} cells had a verdict"
     return Finding(effect, threshold, people, where)
 

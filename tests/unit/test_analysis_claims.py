@@ -100,6 +100,7 @@ def test_only_what_is_trained_on_text_and_never_looks_at_the_dense_weights_bring
     answers = answers_of(variant("dense", "full"), [1.0] * 30, task="closed_book_mc")
     found = returns(table, answers, task="closed_book_mc", recovery="lora-r4")
     assert found.effect.value == pytest.approx(0.65) and found.where.startswith("atlas/rtn/2/s0/lora-r4")
+    assert found.groups == answers["person"].nunique()
     for placebo in ("lora-masked", "prompt-untrained", "eora-r4", "lora-r4-swapped"):
         with pytest.raises(NotHere):
             returns(table, answers, task="closed_book_mc", recovery=placebo)
