@@ -29,15 +29,15 @@ def asked(
     return found
 
 
-def selecting(asked: Asked) -> tuple[pandas.DataFrame, pandas.DataFrame] | None:
+def selecting(asked: Asked) -> str | None:
     """The task that selects what is known, for all tasks alike: the first one with forms that select."""
-    return next((found for found in asked.values() if (found[1]["use"] == "select").any()), None)
+    return next((task for task, (_, questions) in asked.items() if (questions["use"] == "select").any()), None)
 
 
 def known(asked: Asked, plants: Sequence[Plant] = ()) -> pandas.DataFrame | None:
     """`knowledge.known_facts`; None if no task selects. Planted models are asked for what their reference knows."""
-    found = selecting(asked)
-    return found and known_of_reference(knowledge.known_facts(*found), plants)
+    task = selecting(asked)
+    return task and known_of_reference(knowledge.known_facts(*asked[task]), plants)
 
 
 def scored(

@@ -22,13 +22,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas
 
-from palimpsest.analysis import intervals
-from palimpsest.analysis.answers import VARIANT, clusters, read_questions, variant_name
+from palimpsest.analysis import about_facts, intervals
+from palimpsest.analysis.answers import VARIANT, clusters, variant_name
 from palimpsest.analysis.pairs import paired, parts
 from palimpsest.provenance import PalimpsestError
 from palimpsest.recovery import registry
@@ -76,28 +75,27 @@ def choices(answers: pandas.DataFrame) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
-def oracles(
-    answers: pandas.DataFrame, tasks_folder: Path | str, tasks: Sequence[str], of: Mapping[str, Sequence[str]]
-) -> pandas.DataFrame:
+def oracles(asked: about_facts.Asked, of: Mapping[str, Sequence[str]]) -> pandas.DataFrame:
     """The rows of all recoveries that choose, `of` being the recoveries whose prompts each of them chooses among.
 
-    One task selects, for all that ask for facts alike: the first one with selection forms. Without one there are no
-    rows. Raises PalimpsestError where a prompt was not evaluated by itself.
+    asked: from `about_facts.asked`. One task selects, for all alike; without one there are no rows. Raises
+    PalimpsestError where a prompt was not evaluated by itself.
     """
-    asks = (answers["person"] != "").groupby(answers["task"]).all()
-    asked = {task: read_questions(tasks_folder, task) for task in tasks if of and asks.get(task, False)}
-    asked = {task: questions for task, questions in asked.items() if (questions["attribute"] != "").all()}
-    selecting = next((task for task, questions in asked.items() if (questions["use"] == "select").any()), None)
-    judged = answers[answers["correct"].notna() & (answers["subset"] != "never_shown")]
-    variants = dict(list(judged.groupby([*VARIANT, "task"], sort=True)))
+    selecting = about_facts.selecting(asked)
+    if selecting is None or not of:
+        return pandas.DataFrame(columns=COLUMNS)
+    variants = {}
+    for answers, _ in asked.values():
+        judged = answers[answers["correct"].notna() & (answers["subset"] != "never_shown")]
+        variants |= dict(list(judged.groupby([*VARIANT, "task"], sort=True)))
     rows = []
-    for key in sorted({key[:-1] for key in variants if selecting and key[-2] in of}):
+    for key in sorted({key[:-1] for key in variants if key[-2] in of}):
 
         def single(task: str, key=key) -> dict[str, pandas.DataFrame]:
             return {prompt: _answers(variants, (*key[:-1], prompt, task)) for prompt in of[key[-1]]}
 
-        shares = selection_shares(single(selecting), asked[selecting])
-        for task, questions in asked.items():
+        shares = selection_shares(single(selecting), asked[selecting][1])
+        for task, (_, questions) in asked.items():
             name = dict(zip(VARIANT, key, strict=True)) | {"task": task, "subset": SCORED, "scoring": "measure"}
             ways = {
                 "chosen": _answers(variants, (*key, task)),

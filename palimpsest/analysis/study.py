@@ -49,6 +49,7 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
     of_recovery = {} if facts is None else arms(grid)
     plants = [] if facts is None else planted.plants(grid, results)
     lengths = prompt_length.prompt_tokens(results, grid)
+    asked = {} if facts is None else about_facts.asked(answers, scoring, results / "tasks")
     table = metrics(
         answers,
         scoring,
@@ -65,14 +66,13 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
             idp_gain(answers, choices.choosers(grid)),
             choices.rules(grid),
             choices.choices(answers),
-            choices.oracles(answers, results / "tasks", tasks, choices.choosers(grid)),
+            choices.oracles(asked, choices.choosers(grid)),
             lengths,
             prompt_length.per_doubling(answers, lengths, scoring, of_recovery),
             baselines.baselines(results / "tasks", tasks),
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
     )
-    asked = {} if facts is None else about_facts.asked(answers, scoring, results / "tasks")
     table = pandas.concat([table, _unsaid(results, asked, plants)], ignore_index=True)
     for name in more:
         rows = pandas.read_parquet(results / f"{name}.parquet").astype({"layer": str})
@@ -92,7 +92,7 @@ def _unsaid(results: Path, asked: about_facts.Asked, plants: Sequence[planted.Pl
     selecting = about_facts.selecting(asked)
     if said is None or selecting is None:
         return pandas.DataFrame(columns=COLUMNS)
-    return unsaid(*selecting, about_facts.known(asked, plants), said)
+    return unsaid(*asked[selecting], about_facts.known(asked, plants), said)
 
 
 def write_table(path: Path, table: pandas.DataFrame) -> None:

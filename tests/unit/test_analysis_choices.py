@@ -9,7 +9,7 @@ import pandas
 import pytest
 from test_analysis_answers import answers_of, row_of
 
-from palimpsest.analysis import choices, metrics
+from palimpsest.analysis import about_facts, choices, metrics
 from palimpsest.analysis.answers import read_questions
 from palimpsest.provenance import PalimpsestError
 
@@ -34,6 +34,11 @@ def tasks(tmp_path):
     (tmp_path / "closed_book").mkdir()
     (tmp_path / "closed_book" / "closed_book.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
+
+
+def oracles(answers, folder, *names):
+    asked = about_facts.asked(answers, dict.fromkeys(names or ["closed_book"], ("generated", "exact_match")), folder)
+    return choices.oracles(asked, {"idp": ["short", "long"]})
 
 
 def by_person(correct):
@@ -78,7 +83,7 @@ def test_the_oracle_is_picked_on_selection_forms_and_scored_on_the_others(tasks)
     answers = pandas.concat(
         [answers_of(name, **by_person(correct)) for name, correct in ((IDP, idp), (SHORT, short), (LONG, long))]
     )
-    table = choices.oracles(answers, tasks, ["closed_book"], {"idp": ["short", "long"]})
+    table = oracles(answers, tasks)
     assert set(table["recovery"]) == {"idp"} and set(table["subset"]) == {"scored forms"} and set(table["n"]) == {180}
     value = table.set_index("metric")["value"]
     assert value["oracle"] == pytest.approx(oracle_by_hand(short, long))
@@ -120,7 +125,7 @@ def test_one_task_selects_for_another_that_asks_for_the_same_facts(tasks):
     generated = {"question": [row["id"] for row in rows], "person": [row["person"] for row in rows]}
     answers = [answers_of(name, **by_person(correct)) for name, correct in ((IDP, short), (SHORT, short), (LONG, long))]
     answers += [answers_of(name, said[name], task="generated", **generated) for name in said]
-    table = choices.oracles(pandas.concat(answers), tasks, ["generated", "closed_book"], {"idp": ["short", "long"]})
+    table = oracles(pandas.concat(answers), tasks, "generated", "closed_book")
     overall = SHORT if short[:, :2].mean() >= long[:, :2].mean() else LONG
     expected = [
         said[overall if a == b else SHORT if a > b else LONG][number]
@@ -135,13 +140,13 @@ def test_tasks_without_selection_forms_are_passed_over(tasks):
     text = (tasks / "closed_book" / "closed_book.jsonl").read_text().replace('"select"', '"score"')
     (tasks / "closed_book" / "closed_book.jsonl").write_text(text)
     answers = answers_of(IDP, **by_person(np.ones((60, 5))))
-    assert choices.oracles(answers, tasks, ["closed_book"], {"idp": ["short", "long"]}).empty
+    assert oracles(answers, tasks).empty
 
 
 def test_a_prompt_that_was_not_evaluated_by_itself_is_named(tasks):
     answers = pandas.concat([answers_of(name, **by_person(np.ones((60, 5)))) for name in (IDP, SHORT)])
     with pytest.raises(PalimpsestError, match=r"tiny/wanda/0\.5/s0/long does not answer closed_book"):
-        choices.oracles(answers, tasks, ["closed_book"], {"idp": ["short", "long"]})
+        oracles(answers, tasks)
 
 
 def test_a_variant_says_by_which_options_it_chooses():
