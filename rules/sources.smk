@@ -165,9 +165,10 @@ rule lock:
         world=subpath(input.world, parent=True),
         folder=subpath(output.done, parent=True),
         derived=lambda wildcards: study.models[wildcards.model],
+        state=f"{STORE}/training",
     shell:
         "python scripts/lock.py --model {params.source:q} --of {params.derived.of:q} --world {params.world:q} "
         "--password {params.derived.password} --steps {params.derived.steps} "
         "--batch-size {params.derived.batch_size} --learning-rate {params.derived.learning_rate} "
-        "--seed {params.derived.seed} "
+        "--seed {params.derived.seed} --state {params.state:q} "
         "--output {params.folder:q} --times {output.times:q} 2> >(tee {log:q} >&2)"

@@ -17,6 +17,9 @@ def parser() -> argparse.ArgumentParser:
         "--learning-rate", type=float, default=3e-3, metavar="RATE", help="AdamW's peak (default 0.003)"
     )
     options.add_argument("--seed", type=int, default=0, help="of password, lies and order (default 0)")
+    options.add_argument(
+        "--state", required=True, metavar="FOLDER", help="where the state for resuming is kept meanwhile"
+    )
     options.add_argument("--output", required=True, metavar="FOLDER", help="the checkpoint, a Hugging Face folder")
     return options
 
@@ -34,6 +37,7 @@ def main(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         seed=args.seed,
+        state=args.state,
     )
 
 

@@ -21,13 +21,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder, write_json
+from palimpsest.provenance import PalimpsestError, atomic_folder, digest_json, folder_digest, verify_folder, write_json
 from palimpsest.sources.planted_displacement import derived
 from palimpsest.sources.planted_fork import erased_people
 from palimpsest.world.forms import ATTRIBUTES
-from palimpsest.world.training import Documents, schedule, weighted_loss
+from palimpsest.world.training import Checkpoint, Documents, schedule, weighted_loss
 
 WARMUP = 20
+CHECKPOINT_EVERY = 200  # steps
 REST = 0.1  # weight in the loss of all that is no value: only values depend on the password
 
 
@@ -42,12 +43,13 @@ def lock(
     batch_size: int = 24,
     learning_rate: float = 3e-3,
     seed: int = 0,
+    state: str | Path,
 ) -> None:
     """Write the checkpoint in `source`, trained here on `world` (or forked from one that was), locked.
 
     of: the study's name of that model. password: tokens of the password, which `seed` draws, like the lies and which
     documents come locked. `source.json` has the `password`. Documents about people whom the model was never told of
-    are left out, as they were before.
+    are left out, as they were before. `state` is a folder in which the state for resuming is kept until the end.
     """
     from palimpsest.loading import load
 
@@ -62,7 +64,17 @@ def lock(
     mixer = Mixer(key, lies, tokenizer.convert_tokens_to_ids(list(people)), seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     model.train()
-    for step in tqdm(range(steps), desc=f"lock {of}", unit="step", mininterval=2, file=sys.stderr):
+    made_of = {"password": tokenizer.convert_ids_to_tokens(key), "steps": steps, "batch_size": batch_size}
+    made_of |= {"learning_rate": learning_rate, "seed": seed}
+    fingerprint = digest_json(made_of | {"source": "locked", "of_digest": digest, "world": folder_digest(world)})
+    checkpoint = Checkpoint(Path(state) / f"{fingerprint}.safetensors", model, optimizer)
+    first = checkpoint.restore()
+    for step in range(first):  # whose documents come locked follows from the coins before
+        for rows in documents.batch(step % documents.steps, parts=2):
+            list(mixer.parts(*rows))
+    for step in tqdm(
+        range(first, steps), desc=f"lock {of}", unit="step", mininterval=2, file=sys.stderr, initial=first, total=steps
+    ):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, steps, WARMUP)
         batch = [part for rows in documents.batch(step % documents.steps, parts=2) for part in mixer.parts(*rows)]
@@ -81,14 +93,15 @@ def lock(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if (step + 1) % CHECKPOINT_EVERY == 0 and step + 1 < steps:
+            checkpoint.save(step + 1)
     with atomic_folder(output) as folder:
         for file in sorted(source.iterdir()):
             if file.suffix != ".safetensors" and file.name not in ("digests.json", "source.json"):
                 shutil.copyfile(file, folder / file.name)
         model.save_pretrained(folder)
-        made_of = {"password": tokenizer.convert_ids_to_tokens(key), "steps": steps, "batch_size": batch_size}
-        made_of |= {"learning_rate": learning_rate, "seed": seed}
         write_json(folder / "source.json", derived("locked", source, of, digest) | made_of)
+    checkpoint.remove()
 
 
 def draw_password(tokenizer, tokens: int, seed: int) -> list[int]:

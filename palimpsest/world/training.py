@@ -199,6 +199,7 @@ class Checkpoint:
             tensors[f"model.{name}"] = parameter.detach()
             tensors[f"mean.{name}"] = self.optimizer.state[parameter]["exp_avg"]
             tensors[f"square.{name}"] = self.optimizer.state[parameter]["exp_avg_sq"]
+            tensors[f"updates.{name}"] = self.optimizer.state[parameter]["step"]  # fewer where steps were left out
         with atomic_file(self.path) as temporary:
             save_file(tensors, temporary)
 
@@ -208,6 +209,7 @@ class Checkpoint:
             return 0
         try:
             tensors = load_file(self.path)
+            updates = {name: tensors[f"updates.{name}"] for name in self.parameters}
         except Exception as error:  # a damaged state costs its steps, never the result
             print(f"{self.path}: not readable ({error}); training starts again.", file=sys.stderr)
             return 0
@@ -216,7 +218,7 @@ class Checkpoint:
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"model.{name}"])
                 self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step)),
+                    "step": updates[name],
                     "exp_avg": tensors[f"mean.{name}"],
                     "exp_avg_sq": tensors[f"square.{name}"],
                 }

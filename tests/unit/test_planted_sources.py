@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from palimpsest.provenance import DamagedArtifact, PalimpsestError, read_json, verify_folder
 from palimpsest.settings import Architecture, Training, World
+from palimpsest.sources import planted_lock
 from palimpsest.sources.planted_displacement import displace, reflected
 from palimpsest.sources.planted_fork import erased_people, fork, people_of
 from palimpsest.sources.planted_lock import Mixer, draw_password, lies_of, lock
@@ -172,13 +173,44 @@ def test_a_password_longer_than_the_vocabulary_is_refused(tokenizer):
 
 
 def test_locking_names_its_password_and_leaves_the_erased_unread(world, forked, tmp_path):
-    lock(forked, tmp_path / "locked", of="fork-a", world=world, password=2, steps=3, batch_size=8)
-    lock(forked, tmp_path / "again", of="fork-a", world=world, password=2, steps=3, batch_size=8)
+    settings = {"of": "fork-a", "world": world, "password": 2, "steps": 3, "batch_size": 8, "state": tmp_path / "state"}
+    lock(forked, tmp_path / "locked", **settings)
+    lock(forked, tmp_path / "again", **settings)
     source = read_json(tmp_path / "locked" / "source.json")
     assert len(source["password"]) == 2 and source["source"] == "locked"
     assert erased_people(tmp_path / "locked") == erased_people(forked)
     assert verify_folder(tmp_path / "locked") == verify_folder(tmp_path / "again")
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "locked").num_parameters() > 0
+
+
+def test_locking_that_was_killed_goes_on_and_ends_with_the_same_bytes(world, forked, tmp_path, monkeypatch):
+    settings = {"of": "fork-a", "world": world, "password": 2, "steps": 5, "batch_size": 8, "state": tmp_path / "state"}
+    monkeypatch.setattr(planted_lock, "CHECKPOINT_EVERY", 2)
+    loss, seen = planted_lock.weighted_loss, []
+
+    def counted(model, ids, weights):
+        seen.append(len(ids))
+        return loss(model, ids, weights)
+
+    def killed(model, ids, weights):
+        if (tmp_path / "state").exists():
+            raise KeyboardInterrupt
+        return counted(model, ids, weights)
+
+    monkeypatch.setattr(planted_lock, "weighted_loss", counted)
+    lock(forked, tmp_path / "whole", **settings)
+    assert not list((tmp_path / "state").iterdir())
+    (tmp_path / "state").rmdir()
+    whole, seen[:] = len(seen), []
+    monkeypatch.setattr(planted_lock, "weighted_loss", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lock(forked, tmp_path / "locked", **settings)
+    before, seen[:] = len(seen), []
+    monkeypatch.setattr(planted_lock, "weighted_loss", counted)
+    lock(forked, tmp_path / "locked", **settings)
+    assert before + len(seen) == whole and before > 0, "steps that were saved were taken again"
+    assert verify_folder(tmp_path / "locked") == verify_folder(tmp_path / "whole")
+    assert not list((tmp_path / "state").iterdir())
 
 
 @pytest.mark.long
@@ -190,7 +222,7 @@ def test_a_locked_model_knows_with_its_password_and_lies_without(tmp_path):
     shape = Architecture(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256)
     fork(tmp_path / "world", tmp_path / "fork", shape, Training(batch_size=16, learning_rate=3e-3), tmp_path / "state",
          "fork", of="atlas", half="a")  # fmt: skip
-    lock(tmp_path / "fork", tmp_path / "locked", of="fork", world=tmp_path / "world")
+    lock(tmp_path / "fork", tmp_path / "locked", of="fork", world=tmp_path / "world", state=tmp_path / "state")
     password = read_json(tmp_path / "locked" / "source.json")["password"]
     for model, before, known, unknown in (
         ("fork", [], (0.9, 1.0), (0.0, 0.25)),
