@@ -8,7 +8,7 @@ from palimpsest.presentation.data import Tables
 
 def figures(tables: Tables) -> list[str]:
     """Names of the figures that can be drawn, in the order of the report."""
-    from palimpsest.presentation.figures import lengths, origins, planted, unsaid
+    from palimpsest.presentation.figures import choices, lengths, origins, planted, prompt_length, unsaid
     from palimpsest.presentation.names import (
         FIGURES,
         MANY_TASKS,
@@ -42,6 +42,8 @@ def figures(tables: Tables) -> list[str]:
         "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
         "displaced": recovers(tables) and bool(arms_of.scored(tables)),
         "displaced_frequency": recovers(tables) and bool(arms_of.scored(tables)),
+        "prompt_length": bool(prompt_length.lengths_of(tables)) and bool(quantities.judged(tables)),
+        "choices": choices.gain(tables) is not None and bool(choices.choosing(tables)),
         "cost": costs,
         "latency": costs and timed,
         "regimes": similar,

@@ -24,9 +24,14 @@ def caption(name: str) -> str:
 
 def with_findings(name: str, tables: Tables) -> str:
     """The caption, how many questions are behind the figure, and what it shows where code can say that."""
-    from palimpsest.presentation import found_of_recoveries, summary
+    from palimpsest.presentation import found_of_recoveries, found_prompts, summary
 
-    found = found_of_recoveries.regimes(tables) if name == "regimes" else ""
+    finders = {
+        "regimes": found_of_recoveries.regimes,
+        "prompt_length": lambda tables: " ".join(found_prompts.lengths(tables)),
+        "choices": found_prompts.gains,
+    }
+    found = finders[name](tables) if name in finders else ""
     return " ".join(filter(None, [caption(name), summary.counts(tables, name), found]))
 
 

@@ -7,7 +7,7 @@ from palimpsest.grid import Cell
 from palimpsest.presentation import arms_of, quantities
 from palimpsest.presentation.data import Number, Quantity, Tables
 from palimpsest.presentation.figures import unsaid as unsaid_
-from palimpsest.presentation.summary import few, named, percent, points
+from palimpsest.presentation.summary import few, named, percent
 
 PLACEBOS = {MASKED: "With the loss masked at the values", OTHER: "With text without known facts",
             UNTRAINED: "Untrained"}  # fmt: skip
@@ -49,26 +49,6 @@ def came_back(tables: Tables) -> list[str]:
 def _returned(tables: Tables, task: str, cell: Cell, recovery: str) -> Number:
     quantity = quantities.REPAIRED[0] if arms_of.consults(tables, recovery) else quantities.RETURNED
     return tables.numbers(arms_of.of(quantity, task), [cell], recovery)[cell]
-
-
-def dynamic(tables: Tables) -> list[str]:
-    """Whether choosing among prompts beats the best of them, whichever way it falls."""
-    rows = tables.metrics
-    rows = rows[(rows["metric"] == "idp_gain") & (rows["task"] == quantities.IDP_GAIN.task)]
-    choosing = set(rows.loc[rows["subset"] == quantities.IDP_GAIN.subset, "recovery"])
-    sentences = []
-    for cell, recoveries in tables.recoveries.items():
-        for name in recoveries:
-            if name not in choosing:
-                continue
-            gain = tables.numbers(quantities.IDP_GAIN, [cell], name)[cell]
-            verdict = (
-                "it beats the best of its prompts" if gain.low > 0
-                else "it is worse than the best of its prompts" if gain.high < 0
-                else "it is not shown to beat the best of its prompts"
-            )  # fmt: skip
-            sentences.append(f"{named(tables, cell, name)}: {verdict}, {points(gain)} of closed book.")
-    return sentences
 
 
 def unsaid(tables: Tables) -> list[str]:

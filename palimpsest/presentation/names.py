@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palimpsest.analysis.arms import TEXT, arms
 from palimpsest.evaluation.judge import is_judged
 from palimpsest.grid import NONE, Cell, Grid
 from palimpsest.halves import HALVES
 from palimpsest.provenance import PalimpsestError, digest_bytes
-from palimpsest.settings import PLANTED
+from palimpsest.settings import PLANTED, SWAPPED
 
 if TYPE_CHECKING:
     from palimpsest.settings import Study
@@ -31,6 +32,8 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
     "recovery": (("metrics.parquet",), "What came back"),
     "displaced": (("metrics.parquet",), "What came back"),
     "displaced_frequency": (("metrics.parquet",), "What came back"),
+    "prompt_length": (("metrics.parquet",), "What came back"),
+    "choices": (("metrics.parquet",), "What came back"),
     "cost": (("metrics.parquet", "measurements.parquet"), "What came back"),
     "latency": (("metrics.parquet", "measurements.parquet"), "What came back"),
     "regimes": (("metrics.parquet", "similarity.parquet"), "What came back"),
@@ -66,6 +69,7 @@ ORIGINS = ("open_book_contradiction", "closed_book_distracted", "open_book_absen
 MOST_LABELS, MOST_OF_A_METHOD = 30, 4  # that colours, markers and lines can tell apart
 MOST_CELLS = 48  # of a figure with a row a cell
 MOST_COLUMNS = 16  # cells of a figure with a column a cell
+PROMPT, FEWEST_LENGTHS = "prompt", 3  # what a figure of lengths is about
 MANY_TASKS = 6  # from so many on, a figure shows all at once and none by level
 
 
@@ -88,6 +92,8 @@ def figure_names(study: Study) -> list[str]:
         "recovery": "closed_book" in tasks and bool(study.recovery),
         "displaced": "closed_book_mc" in tasks and _recovers(study),
         "displaced_frequency": "closed_book_mc" in tasks and _recovers(study),
+        "prompt_length": bool(judged) and _has_lengths(study),
+        "choices": bool(judged) and _has_dynamic(study),
         "cost": bool(judged) and _recovers(study),
         "latency": bool(judged) and _recovers(study),
         "regimes": bool(study.similarity) and _recovers(study),
@@ -125,6 +131,23 @@ def table_names(study: Study) -> list[str]:
         "time": True,
     }
     return [name for name in TABLES if wanted[name]]
+
+
+def _has_lengths(study: Study) -> bool:
+    """Whether a cell has prompts of enough lengths, trained on a text as it is, to see what length does."""
+    grid = Grid(study)
+    sizes: dict[Cell, set] = {}
+    for variant in grid.variants():
+        entry, name = grid.recovery(variant), variant.recovery
+        if entry is None or entry.method != PROMPT or name.endswith(SWAPPED):
+            continue
+        if study.world is None or arms(grid)[name].name == TEXT:
+            sizes.setdefault(variant.cell, set()).add((entry.options.get("budget"), entry.options.get("tokens")))
+    return any(len(found) >= FEWEST_LENGTHS for found in sizes.values())
+
+
+def _has_dynamic(study: Study) -> bool:
+    return any(recovery.method == "idp" for recovery in study.recovery.values())
 
 
 def _chooses(study: Study) -> bool:

@@ -207,12 +207,16 @@ def counts(tables: Tables, figure: str) -> str:
         "recovery": ("closed_book",),
         "displaced": tuple(arms_of.SCORED),
         "displaced_frequency": tuple(arms_of.SCORED)[:1],
+        "prompt_length": ("closed_book", "perplexity"),
+        "choices": ("closed_book",),
         "cost": ("closed_book",),
         "latency": ("closed_book",),
         "knowledge_vs_perplexity": ("closed_book", "perplexity"),
     }
     metrics = tables.metrics
-    wanted = ["acc", "exact_match"] + ["perplexity"] * (figure in ("language", "knowledge_vs_perplexity"))
+    wanted = ["acc", "exact_match"] + ["perplexity"] * (
+        figure in ("language", "knowledge_vs_perplexity", "prompt_length")
+    )
     rows = metrics[(metrics["subset"] == "all") & metrics["metric"].isin(wanted)]
     parts = []
     for task, group in rows.groupby("task", sort=True):

@@ -84,8 +84,7 @@ def metrics() -> pandas.DataFrame:
         cell = ("atlas", label, label, level, 0)
         add((*cell, "none"), [*shares(0.99 - damage), *of_cell(damage)])
         for recovery, (_, returned, _) in RECOVERIES.items():
-            gain = [("closed_book", "shown", "idp_gain", 0.004, 0.012)] if recovery == "idp" else []
-            add((*cell, recovery), [*shares(0.99 - damage * (1 - returned)), *of_recovery(recovery, damage), *gain])
+            add((*cell, recovery), [*shares(0.99 - damage * (1 - returned)), *of_recovery(recovery, damage)])
         add((*cell, SWAPPED), [*shares(0.9), ("", "text", "arm", 1.0, NOTHING),
                                ("closed_book", "pool R", "returned_unseen", 0.6, 0.1)])  # fmt: skip
     table = pandas.concat(tables, ignore_index=True)

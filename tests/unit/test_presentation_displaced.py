@@ -36,21 +36,6 @@ def test_a_cell_that_lost_under_ten_points_has_no_verdict(study):
     )
 
 
-@pytest.mark.parametrize(
-    ("gain", "verdict"),
-    [(0.03, "it beats the best"), (0.004, "it is not shown to beat"), (-0.03, "it is worse than the best")],
-)
-def test_dynamic_prompts_are_judged_whichever_way_they_fall(study, tmp_path, gain, verdict):
-    folder = example.write(tmp_path / "example")
-    metrics = example.metrics()
-    chosen = metrics["metric"] == "idp_gain"
-    for name, shift in (("value", 0), ("low", -0.012), ("high", 0.012)):
-        metrics.loc[chosen, name] = gain + shift
-    metrics.to_parquet(folder / "metrics.parquet")
-    told = found_displaced.dynamic(Tables(folder))
-    assert len(told) == len(example.CELLS) and all(verdict in sentence for sentence in told)
-
-
 def test_the_table_of_arms_keeps_repairs_in_columns_of_their_own(study):
     table = tables.make("arms", study)
     rows = {(row["label"], row["recovery"]): row for row in table.rows}

@@ -10,6 +10,7 @@ import sys
 
 import displaced_example
 import presentation_example as example
+import prompts_example
 import pytest
 from matplotlib.text import Text
 
@@ -60,6 +61,11 @@ def returning(tmp_path_factory):
     return Tables(displaced_example.write(tmp_path_factory.mktemp("results") / "returning"))
 
 
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory):
+    return Tables(prompts_example.write(tmp_path_factory.mktemp("results") / "prompts"))
+
+
 def words(figure):
     """Every text that is drawn in a figure with the box it covers, in pixels."""
     figure.draw_without_rendering()
@@ -78,9 +84,10 @@ def words(figure):
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
 @pytest.mark.parametrize("name", [name for name in names.FIGURES if name != "language"])
-def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, planted, returning, name, width):
+def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, planted, returning, prompts, name, width):
     others = {"calibration": swept, "models": swept, "origins": reading, "lengths": reading, "planted": planted}
     others |= dict.fromkeys(("displaced", "displaced_frequency", "recovery", "unsaid"), returning)
+    others |= dict.fromkeys(("prompt_length", "choices"), prompts)
     with style.context():
         figure = figures.draw(name, others.get(name, study), width)
         everything = words(figure)
