@@ -16,7 +16,7 @@ TITLE = "Which prompt is chosen, and what choosing gains"
 HATCHES = (None, "//////", "......", "xxxxxx", "\\\\\\\\\\\\")
 ROW, HEADING = 0.19, 1.0  # inches a row; rows that a cell's heading takes
 CHOSEN, CONTROL = ("#0072b2", "o", "#0072b2"), (style.INK, "s", style.PAPER)  # color, marker, inside
-WORDS = {CHOSEN: "chosen by default", CONTROL: "chosen otherwise"}
+WORDS = {CHOSEN: "default choice", CONTROL: "other choice"}
 
 
 def gain(tables: Tables) -> Quantity | None:
