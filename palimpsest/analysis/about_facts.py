@@ -29,6 +29,19 @@ def asked(
     return found
 
 
+def untold(answers: pandas.DataFrame, facts: pandas.DataFrame | None, arms: Mapping[str, Arm]) -> pandas.DataFrame:
+    """The answers about whom no recovery's text speaks: people of pool U, and all questions that are about nobody real.
+
+    What a text tells is learned from it, by a recovery with more parameters more of it: recoveries are compared where
+    none was told. Twins whose pools are swapped, whose texts speak of these people, are left out.
+    """
+    if facts is None:
+        return answers
+    told = facts.loc[facts["pool"] != "U", "person"]
+    twins = [name for name, arm in arms.items() if arm.is_swapped]
+    return answers[~answers["person"].isin(told) & ~answers["recovery"].isin(twins)]
+
+
 def selecting(asked: Asked) -> str | None:
     """The task that selects what is known, for all tasks alike: the first one with forms that select."""
     return next((task for task, (_, questions) in asked.items() if (questions["use"] == "select").any()), None)

@@ -1,7 +1,8 @@
 """Recoveries of one cell against each other, and against the cell alone, question by question.
 
 minus_recovery: at a variant; its share of right answers minus that of another recovery of the same cell, whose name is
-the subset ("none" is the cell alone). Facts that no training text says are left out.
+the subset ("none" is the cell alone). Facts that no training text says are left out, and what a recovery's text tells
+(about_facts.untold).
 """
 
 from __future__ import annotations

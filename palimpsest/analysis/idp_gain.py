@@ -4,6 +4,7 @@
 
 Which prompt is best is decided on the one half of the people (or passages), and compared on the other, both ways: a
 prompt that is best by luck on the questions that it is compared on would make the comparison unfair to the choice.
+What the prompts' text tells is no part of it (about_facts.untold).
 """
 
 from __future__ import annotations

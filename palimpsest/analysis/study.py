@@ -49,6 +49,7 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
     of_recovery = {} if facts is None else arms(grid)
     plants = [] if facts is None else planted.plants(grid, results)
     lengths = prompt_length.prompt_tokens(results, grid)
+    untold = about_facts.untold(answers, facts, of_recovery)
     asked = {} if facts is None else about_facts.asked(answers, scoring, results / "tasks")
     table = metrics(
         answers,
@@ -62,8 +63,8 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
         more=[
             calibration.contrasts(answers, cells),
             calibration.tokens(results, grid, cells),
-            between.between_recoveries(answers),
-            idp_gain(answers, choices.choosers(grid)),
+            between.between_recoveries(untold),
+            idp_gain(untold, choices.choosers(grid)),
             choices.rules(grid),
             choices.choices(answers),
             choices.oracles(asked, choices.choosers(grid)),

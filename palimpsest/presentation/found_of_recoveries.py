@@ -23,7 +23,8 @@ def parameters(tables: Tables) -> list[str]:
     if found:
         sentences.append(
             "As accurate as an adapter of weights is a prompt that is shown to lose less than 5 points of closed-book "
-            "accuracy against it, and less than half of what it gains over the cell alone."
+            "accuracy against it, and less than half of what it gains over the cell alone, about people of whom no "
+            "text speaks."
         )
     for cell in dict.fromkeys(pair.cell for pair in found):
         mine = [pair for pair in found if pair.cell == cell and pair.fewer > 1]

@@ -26,7 +26,10 @@ def dynamic(tables: Tables) -> list[str]:
                 else "it is worse than the best of its prompts" if gains[name].high < 0
                 else "it is not shown to beat the best of its prompts"
             )  # fmt: skip
-            sentences.append(f"{named(tables, cell, name)}: {verdict}, {points(gains[name])} of {of}.")
+            sentences.append(
+                f"{named(tables, cell, name)}: {verdict}, {points(gains[name])} of {of} about people of whom no text "
+                "speaks."
+            )
         others = [f"{name} {points(gains[name])}" for name, how in names.items() if how != DEFAULT]
         if others:
             sentences.append(f"{named(tables, cell)}, chosen otherwise: {few(others)}.")

@@ -8,6 +8,8 @@ import pytest
 from test_analysis_answers import answers_of
 
 from palimpsest.analysis import intervals
+from palimpsest.analysis.about_facts import untold
+from palimpsest.analysis.arms import Arm
 from palimpsest.analysis.between import between_recoveries
 
 CELL = ("atlas", "rtn", "rtn", "2", 0)
@@ -42,3 +44,15 @@ def test_facts_never_shown_are_left_out(answers):
     found = between_recoveries(table.assign(subset=np.where(never, "never_shown", "questions_shown")))
     change = (right["lora"].astype(float) - right["prompt"])[:100]
     assert found.n[0] == 100 and found.value[0] == pytest.approx(change.mean())
+
+
+def test_recoveries_are_compared_where_no_text_told_the_answer():
+    """People of pool R and V, and twins whose text speaks of pool U, say nothing on what a recovery brings back."""
+    table = answers_of((*CELL, "lora"), np.ones(4), task="closed_book")
+    table["person"] = ["ann", "bob", "cleo", ""]
+    table = pandas.concat([table, table.assign(recovery="lora-swapped")])
+    facts = pandas.DataFrame({"person": ["ann", "bob", "cleo"], "pool": ["R", "V", "U"]})
+    arms = {"lora": Arm(twin="lora-swapped"), "lora-swapped": Arm(seen="U", unseen="R")}
+    found = untold(table, facts, arms)
+    assert found[["person", "recovery"]].values.tolist() == [["cleo", "lora"], ["", "lora"]]
+    assert untold(table, None, arms) is table
