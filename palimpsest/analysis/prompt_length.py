@@ -6,8 +6,9 @@
     perplexity_per_doubling     the same for texts: what perplexity is multiplied by
 
 Both are the slope of a line through all prompts that were trained on the same pool, by least squares over the binary
-logarithm of their lengths; of perplexity its logarithm is on the line. Intervals are over people and documents: the
-prompts are those that were trained, and several training seeds of a length are several points of the line.
+logarithm of their lengths; of perplexity its logarithm is on the line. What the prompts' text tells, and a longer
+prompt holds more of, is no part of it (about_facts.untold). Intervals are over people and documents: the prompts are
+those that were trained, and several training seeds of a length are several points of the line.
 """
 
 from __future__ import annotations

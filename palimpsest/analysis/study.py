@@ -69,7 +69,7 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
             choices.choices(answers),
             choices.oracles(asked, choices.choosers(grid)),
             lengths,
-            prompt_length.per_doubling(answers, lengths, scoring, of_recovery),
+            prompt_length.per_doubling(untold, lengths, scoring, of_recovery),
             baselines.baselines(results / "tasks", tasks),
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],

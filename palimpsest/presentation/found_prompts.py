@@ -61,7 +61,7 @@ def lengths(tables: Tables) -> list[str]:
         changes = [f"{title} by {points(number)}" for title, number in right.items()]
         factors = [f"{title} {_times(number)}" for title, number in multiplied.items()]
         words = " and ".join(
-            ([f"changes {', '.join(changes)}"] if changes else [])
+            ([f"changes {', '.join(changes)} about people of whom no text speaks"] if changes else [])
             + ([f"multiplies the perplexity of {', of '.join(factors)}"] if factors else [])
         )
         ends = f"{min(tokens.values())} to {max(tokens.values())} tokens"
@@ -87,8 +87,14 @@ def _multiplied(tables: Tables, cell: Cell) -> dict[str, Number]:
 
 
 def _slopes(tables: Tables, cell: Cell, asked: list[Quantity], metric: str) -> dict[str, Number]:
-    slopes = [Quantity(quantity.title, quantity.task, metric, quantity.subset) for quantity in asked]
-    return {slope.title: tables.numbers(slope, [cell])[cell] for slope in slopes}
+    """By title; over all questions where a small world has none on facts never shown to leave out."""
+    found = {}
+    for quantity in asked:
+        slopes = [Quantity(quantity.title, quantity.task, metric, subset) for subset in (quantity.subset, "all")]
+        slope = next((slope for slope in slopes if tables.has(slope)), None)
+        if slope:
+            found[slope.title] = tables.numbers(slope, [cell])[cell]
+    return found
 
 
 def _times(number: Number) -> str:
