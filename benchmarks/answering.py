@@ -1,12 +1,13 @@
 """Our engine against lm-eval's HFLM: the same model (random weights), questions and thread.
 
 The world's tasks run on Atlas's shape, through all of lm-eval; questions of real lengths on a longer Llama, of which
-30 % of the arithmetic is the projection to the vocabulary, by the engines alone.
+30 % of the arithmetic is the projection to the vocabulary, by the engines alone. Seconds are CPU time of one thread.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -65,11 +66,11 @@ def _rows(folder: Path) -> list[str]:
             engine = Peer(pretrained=model, tokenizer=tokenizer, batch_size=32)
             kept["theirs"] = ask(engine, [folder / task])
 
-        times = interleaved(theirs=theirs, ours=ours)
+        times = interleaved(clock=time.process_time, theirs=theirs, ours=ours)
         a, b = medians(times).values()
         same = kept["ours"]["answer"].equals(kept["theirs"]["answer"])
         found.append([task, len(kept["ours"]), f"{a:.2f}", f"{b:.2f}", f"{a / b:.1f}", "yes" if same else "NO"])
-    return table("task | questions | HFLM s | ours s | HFLM / ours | same answers", found)
+    return table("task | questions | HFLM, CPU s | ours, CPU s | HFLM / ours | same answers", found)
 
 
 def _real_lengths() -> list[str]:
@@ -103,14 +104,14 @@ def _real_lengths() -> list[str]:
         def theirs(batch=HFLM_ROWS, kept=kept, kind=kind, requests=requests):
             kept["theirs"] = getattr(HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch), kind)(requests)
 
-        times = interleaved(repeats=3, default=partial(theirs, 1), theirs=theirs, ours=ours)
+        times = interleaved(repeats=3, clock=time.process_time, default=partial(theirs, 1), theirs=theirs, ours=ours)
         found.append([name, len(asked), *(f"{seconds:.2f}" for seconds in medians(times).values()),
                       ratio(times, "default", "ours"), ratio(times, "theirs", "ours"),
                       *_compared(kept["ours"], kept["theirs"])])  # fmt: skip
     where = "real questions" if questions.data() else "random words of real lengths"
     return table(
-        f"{where} | questions | HFLM, batch 1, s | batch {HFLM_ROWS}, s | ours s | batch 1 / ours (range) | "
-        f"batch {HFLM_ROWS} / ours (range) | same answers | log-prob. off by",
+        f"{where} | questions | HFLM, batch 1, CPU s | batch {HFLM_ROWS}, CPU s | ours, CPU s | "
+        f"batch 1 / ours (range) | batch {HFLM_ROWS} / ours (range) | same answers | log-prob. off by",
         found,
     )
 
