@@ -5,7 +5,7 @@ from __future__ import annotations
 from palimpsest.analysis.arms import CONSULTS, MASKED, OTHER, TEXT, UNTRAINED
 from palimpsest.grid import Cell
 from palimpsest.presentation import arms_of, quantities
-from palimpsest.presentation.data import Number, Quantity, Tables
+from palimpsest.presentation.data import Number, Tables
 from palimpsest.presentation.figures import unsaid as unsaid_
 from palimpsest.presentation.summary import few, named, percent
 
@@ -58,7 +58,7 @@ def unsaid(tables: Tables) -> list[str]:
         return []
     quantity = unsaid_.layers(tables)[-1]
     read = tables.where_it_stands(quantity)
-    chance = tables.where_it_stands(Quantity("", quantity.task, unsaid_.CHANCE, subset=quantity.subset))
+    chance = unsaid_.chances(tables, quantity)
     above = [cell for cell in cells if read[cell].low > chance[cell].value]
     most = max(cells, key=lambda cell: (read[cell].n, cell.id))
     return [

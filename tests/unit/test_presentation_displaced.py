@@ -112,3 +112,13 @@ def test_a_third_of_the_facts_in_which_nobody_stands_has_no_bar(tmp_path):
     with style.context():
         figure = figures.draw("displaced_frequency", Tables(folder))
     assert len(figure.axes[1].patches) == 2
+
+
+def test_a_cell_that_leaves_one_fact_of_an_attribute_unsaid_has_no_chance_to_compare_with(tmp_path):
+    folder = example.write(tmp_path / "example")
+    metrics = example.metrics()
+    metrics.loc[(metrics["metric"] == "unsaid_chance") & (metrics["label"] == "svd"), "value"] = float("nan")
+    metrics.to_parquet(folder / "metrics.parquet")
+    assert found_displaced.unsaid(Tables(folder))[1].startswith("It reads more than chance from 2 of the 3 cells")
+    with style.context():
+        figures.draw("unsaid", Tables(folder))

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from palimpsest.grid import Cell
 from palimpsest.presentation import style
-from palimpsest.presentation.data import Quantity, Tables
+from palimpsest.presentation.data import Number, Quantity, Tables
 from palimpsest.presentation.level_names import cell_titles
 
 TITLE = "What is not said, and still read"
@@ -27,6 +27,12 @@ def cells_of(tables: Tables) -> list[Cell]:
     return [cell for cell in tables.where_it_stands(found[-1]) if not cell.is_dense] if found else []
 
 
+def chances(tables: Tables, read: Quantity) -> dict[Cell, Number]:
+    """What chance would read; not a number where a cell leaves one fact of an attribute unsaid, and no other."""
+    quantity = Quantity(read.title, read.task, CHANCE, subset=read.subset, may_lack_verdict=True)
+    return tables.where_it_stands(quantity)
+
+
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A row a cell; x: share of the facts that it does not say, a probe a layer, and what chance would read."""
     asked, cells = layers(tables), cells_of(tables)
@@ -38,7 +44,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     for number, quantity in enumerate(asked):
         marker, face = LOOKS[-1] if number == len(asked) - 1 else LOOKS[0]
         found = tables.where_it_stands(quantity)
-        chance = tables.where_it_stands(Quantity("", quantity.task, CHANCE, subset=quantity.subset))
+        chance = chances(tables, quantity)
         shift = 0.18 * (number - (len(asked) - 1) / 2)
         for place, cell in enumerate(cells):
             if cell not in found:
