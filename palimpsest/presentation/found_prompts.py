@@ -45,7 +45,7 @@ def gains(tables: Tables) -> str:
     words = {True: "Chosen by the default options", False: "chosen otherwise"}
     parts = [
         f"{words[default]}, {sum(number.low > 0 for number in numbers)} of {len(numbers)} recoveries beat the best of "
-        f"their prompts and {sum(number.high < 0 for number in numbers)} do worse"
+        f"their prompts, and worse are {sum(number.high < 0 for number in numbers)}"
         for default, numbers in found.items()
         if numbers
     ]

@@ -66,7 +66,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     left.set_ylim(place - 0.4, -0.7)
     left.set_xlim(0, 100)
     left.set_xlabel("inputs (%)")
-    right.set_xlabel("points over the best prompt")
+    right.set_xlabel("points over the best")
     right.axvline(0, color=style.INK, linewidth=0.8, zorder=0)
     low, high = right.get_xlim()
     right.set_xlim(min(low, -2), max(high, 2))
