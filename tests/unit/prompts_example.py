@@ -33,7 +33,8 @@ def metrics(gain: float = 0.004, slope: float = 0.001, factor: float = 0.98) -> 
                 add(recovery, task, "all", metric, right - 0.05)
                 add(recovery, task, "shown", metric, right)
                 add(recovery, task, "all", "difference", right - 0.97)
-            add(recovery, "closed_book", "pool U", "known_share", right - 0.02)
+            for pool in "RU":
+                add(recovery, "closed_book", f"pool {pool}", "known_share", right - 0.02)
             for kind, base in (("all", 5.0), ("biographies", 4.0), ("prose", 9.0)):
                 add(recovery, "perplexity", kind, "perplexity", base * (1 + damage) * factor ** (n**0.5), 0.1)
             if recovery in LENGTHS:

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from palimpsest.analysis import prompt_length as slopes
-from palimpsest.presentation import available, captions, figures, found_prompts, names, style
+from palimpsest.presentation import available, captions, figures, found_prompts, names, report, style
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.figures import choices, prompt_length
 from palimpsest.settings import Study
@@ -34,8 +34,8 @@ def test_dynamic_prompts_are_judged_whichever_way_they_fall(tmp_path, gain, verd
 
 def test_the_caption_counts_who_beats_the_best_prompt(tmp_path):
     told = captions.with_findings("choices", Tables(example.write(tmp_path / "prompts", gain=0.013)))
-    assert "default options, 3 of 3 recoveries beat the best of their prompts and 0 are worse" in told
-    assert "otherwise, 0 of 6 recoveries beat the best of their prompts and 3 are worse" in told
+    assert "default options, 3 of 3 recoveries beat the best of their prompts, and worse are 0" in told
+    assert "otherwise, 0 of 6 recoveries beat the best of their prompts, and worse are 3" in told
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,11 @@ def test_a_study_without_prompts_has_a_figure_that_says_so(tmp_path, name):
     folder = example.write(tmp_path / "none", without=(*example.LENGTHS, *example.CHOOSING))
     with style.context():
         assert len(figures.draw(name, Tables(folder)).texts) == 1
+
+
+def test_the_reports_contents_name_the_chapter_on_prompts(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(available, "figures", lambda tables: ["prompt_length", "choices"])
+    monkeypatch.setattr(available, "tables_of", lambda tables: ["choices"])
+    report.build(study.folder, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert 'href="#prompts"' in page and "What do longer soft prompts buy" in page
