@@ -122,6 +122,11 @@ def text_source(text):
     return WORLD_DONE if isinstance(text, str) else text_of(text)
 
 
+def from_source(source):
+    """Matches the models that come from this source."""
+    return "|".join(name for name, model in study.models.items() if model.source == source) or "(?!)"
+
+
 def training_texts(recovery):
     """The kinds of text and the files that a recovery is trained on."""
     texts = [recovery.training.text, recovery.training.validation] if recovery.training else []

@@ -1,12 +1,6 @@
 # Where dense checkpoints come from: a world generated and learned here, a local folder, or another model of the study,
 # among them those in which it is planted what can return.
 
-
-def from_source(source):
-    """Matches the models that come from this source."""
-    return "|".join(name for name, model in study.models.items() if model.source == source) or "(?!)"
-
-
 rule world:
     output:
         done=WORLD_DONE,
