@@ -1,6 +1,7 @@
 # Where dense checkpoints come from: a world generated and learned here, a local folder, or another model of the study,
 # among them those in which it is planted what can return.
 
+
 rule world:
     output:
         done=WORLD_DONE,
