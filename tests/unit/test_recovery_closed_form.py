@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_model_folder
 from safetensors.torch import save_file
+from small_models import make_model_folder, make_tokenizer
 
 import palimpsest
 from palimpsest.calibration import draw
@@ -406,7 +406,6 @@ def test_every_form_of_compression_is_kept_by_refitting(seed):
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
 def test_matrices_stored_the_other_way_and_encoders_are_repaired_too(tmp_path, family):
     import transformers
-    from conftest import make_tokenizer
 
     torch.manual_seed(0)
     if family == "gpt2":

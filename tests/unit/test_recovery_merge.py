@@ -6,10 +6,10 @@ import json
 
 import pytest
 import torch
-from conftest import make_model_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, PromptTuningConfig, TaskType, get_peft_model
+from small_models import make_model_folder, make_tokenizer
 
 import palimpsest
 from palimpsest.compression import artifact
@@ -254,7 +254,6 @@ def test_loftqs_adapter_is_merged_into_loftqs_own_integers(study, tmp_path):
 
 def test_an_adapter_on_a_transposed_layer_merges(tmp_path):
     """GPT-2 stores its matrices (in, out)."""
-    from conftest import make_tokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)

@@ -61,9 +61,11 @@ def test_every_variant_answers_every_question_of_every_task(finished):
 
 def test_metrics_have_the_probes_with_their_layers(finished):
     metrics = pandas.read_parquet(finished.folder / "results" / "tiny" / "metrics.parquet")
+    metrics = metrics[metrics.scoring != "similarity"]  # those have blocks of their own
     probed = metrics[metrics.scoring == "probe"]
     assert set(probed.label) >= {"dense", "gptq", "random"} and set(probed.layer) == {"1", "2"}
-    assert (metrics[metrics.scoring != "probe"].layer == "").all()
+    rest = metrics[(metrics.scoring != "probe") & ~metrics.metric.str.startswith("unsaid_")]
+    assert (rest.layer == "").all()
 
 
 def test_second_run_has_nothing_to_do(finished):
@@ -92,7 +94,7 @@ def test_a_cell_is_exported_by_its_path(finished):
 
 def test_cells_are_calibrated_on_what_the_study_names_and_models_are_derived(checkout):
     study = yaml.safe_load((checkout.folder / "studies" / "tiny.yaml").read_text()) | {"name": "swept", "recovery": {}}
-    del study["models"]["atlas-small"]
+    del study["models"]["atlas-small"], study["similarity"]
     study["models"]["atlas-outlier"] = {"source": "outliers", "of": "atlas", "channels": 2}
     texts = {"random": "random", "half-a": "biographies_half_a", "questions": {"task": "closed_book"}}
     study["calibration"] = {name: {"text": text, "samples": 8, "length": 32} for name, text in texts.items()}
@@ -195,7 +197,7 @@ def test_interrupt_stops_cleanly(checkout):
 )
 def test_mistake_in_a_study_is_found_before_any_job(checkout, change, message):
     study = yaml.safe_load((checkout.folder / "studies" / "tiny.yaml").read_text()) | change
-    study.pop("recovery", None)
+    del study["recovery"], study["similarity"]
     (checkout.folder / "mine.yaml").write_text(yaml.safe_dump(study))
     done = checkout.run("--configfile", "mine.yaml")
     assert done.returncode != 0
@@ -206,7 +208,7 @@ def test_mistake_in_a_study_is_found_before_any_job(checkout, change, message):
 
 def test_another_study_replaces_the_embedded_one(checkout):
     study = yaml.safe_load((checkout.folder / "studies" / "tiny.yaml").read_text()) | {"name": "other"}
-    del study["recovery"]
+    del study["recovery"], study["similarity"]
     (checkout.folder / "other.yaml").write_text(yaml.safe_dump(study))
     jobs = checkout.planned("--configfile", "other.yaml")
     assert "recover" not in jobs and jobs["compress"] == 6
