@@ -15,7 +15,7 @@ FAMILIES = ("pruning", "quantization", "low rank")
 
 COUNT, POSITIVE = RANGES["Count"], RANGES["Positive"]
 INPUTS = Range("dense or compressed", lambda value: value in ("dense", "compressed"))
-VARIANT = Range("exact or diagonal", lambda value: value in ("exact", "diagonal"))
+MOMENTS = Range("full or diagonal", lambda value: value in ("full", "diagonal"))
 KEEP = Range("auto, mask, grid, rank or none", lambda value: value in ("auto", "mask", "grid", "rank", "none"))
 
 
@@ -149,8 +149,8 @@ _DECLARED = (
         summary="The same optimum by the root of the inputs' second moments, or with their diagonal only (Zhang et "
         "al., arXiv:2410.06040).",
         version="1",
-        options={"rank": 4, "variant": "exact", "inputs": "dense", "damping": 0.01},
-        ranges={"rank": COUNT, "variant": VARIANT, "inputs": INPUTS, "damping": POSITIVE},
+        options={"rank": 4, "moments": "full", "inputs": "dense", "damping": 0.01},
+        ranges={"rank": COUNT, "moments": MOMENTS, "inputs": INPUTS, "damping": POSITIVE},
         kind=CLOSED_FORM,
         calibration=NEEDED,
         mends=FAMILIES,

@@ -25,7 +25,7 @@ from palimpsest.provenance import PalimpsestError, atomic_folder, digest_json, f
 from palimpsest.sources.planted_displacement import derived
 from palimpsest.sources.planted_fork import erased_people
 from palimpsest.world.forms import ATTRIBUTES
-from palimpsest.world.training import Checkpoint, Documents, schedule, weighted_loss
+from palimpsest.world.training import Checkpoint, Documents, schedule, take_step
 
 WARMUP = 20
 CHECKPOINT_EVERY = 200  # steps
@@ -80,19 +80,7 @@ def lock(
         batch = [part for rows in documents.batch(step % documents.steps, parts=2) for part in mixer.parts(*rows)]
         if not batch:  # nothing about people whom the model was told of
             continue
-        total = sum(weights[:, 1:].sum() for _, weights in batch)
-        loss = 0.0
-        for ids, weights in batch:
-            part = weighted_loss(model, ids, weights) / total
-            part.backward()
-            loss += part.item()
-        if loss != loss:
-            raise PalimpsestError(
-                f"lock {of}: the loss is {loss} at step {step}: lower learning_rate ({learning_rate:g})."
-            )
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        take_step(model, optimizer, batch, f"lock {of}, step {step}: learning_rate ({learning_rate:g})")
         if (step + 1) % CHECKPOINT_EVERY == 0 and step + 1 < steps:
             checkpoint.save(step + 1)
     with atomic_folder(output) as folder:

@@ -102,6 +102,30 @@ def weighted_loss(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Ten
     return (losses * weights[:, 1:][scored]).sum()
 
 
+def take_step(
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    batch: list[tuple[torch.Tensor, torch.Tensor]],
+    rate: str,
+) -> float:
+    """Move the model by one batch of `Documents.batch`, gradients clipped at norm 1; its mean loss by weight.
+
+    Raises PalimpsestError, which names `rate` as what to lower, where the loss is not finite; then nothing moves.
+    """
+    total = sum(weights[:, 1:].sum() for _, weights in batch)
+    loss = 0.0
+    for ids, weights in batch:
+        part = weighted_loss(model, ids, weights) / total
+        part.backward()
+        loss += part.item()
+    if not np.isfinite(loss):
+        raise PalimpsestError(f"{rate} is too high: the loss is {loss}. Lower it.")
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss
+
+
 def train(
     world: str | Path,
     output: str | Path,
@@ -156,20 +180,9 @@ def train(
             if not batch:  # every document of this step is left out
                 bar.update()
                 continue
-            total = sum(weights[:, 1:].sum() for _, weights in batch)
-            loss = 0.0
-            for ids, weights in batch:
-                part = weighted_loss(model, ids, weights) / total
-                part.backward()
-                loss += part.item()
-            if not np.isfinite(loss):
-                raise PalimpsestError(
-                    f"{name}: the loss is {loss} at step {step}: lower training.learning_rate "
-                    f"({training.learning_rate})."
-                )
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
+            loss = take_step(
+                model, optimizer, batch, f"{name}, step {step}: training.learning_rate ({training.learning_rate})"
+            )
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
             if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:

@@ -60,7 +60,7 @@ def truncated_svd(matrix, rank):
     return u[:, :rank] * s[:rank] @ v[:rank]
 
 
-def by_formula(case, method, rank, variant="exact"):
+def by_formula(case, method, rank, moments="full"):
     """The published formulas, word for word in float64, with inverses and roots."""
     weight, inputs, compressed = case
     error, x = weight.double() - compressed.dense().double(), inputs.double()
@@ -69,7 +69,7 @@ def by_formula(case, method, rank, variant="exact"):
         values, vectors = torch.linalg.eigh(gram)
         root = vectors * values.sqrt()
         return truncated_svd(error @ root, rank) @ torch.linalg.inv(root)
-    if method == "qera" and variant == "exact":
+    if method == "qera" and moments == "full":
         values, vectors = torch.linalg.eigh(gram)
         root = (vectors * values.sqrt()) @ vectors.T
         return truncated_svd(error @ root, rank) @ torch.linalg.inv(root)
@@ -78,7 +78,7 @@ def by_formula(case, method, rank, variant="exact"):
 
 
 @pytest.mark.parametrize(
-    ("method", "options"), [("eora", {}), ("qera", {}), ("qera", {"variant": "diagonal"}), ("lqer", {})]
+    ("method", "options"), [("eora", {}), ("qera", {}), ("qera", {"moments": "diagonal"}), ("lqer", {})]
 )
 @pytest.mark.parametrize("rank", [1, 7])
 def test_corrections_are_those_of_the_published_formulas(case, method, options, rank):
@@ -93,7 +93,7 @@ def test_eora_and_exact_qera_are_one_optimum(case):
 def test_exact_correction_has_the_smallest_output_error_of_its_rank(case):
     best = output_error(case, correction(case, "qera", rank=4))
     plain = truncated_svd(case[0].double() - case[2].dense().double(), 4)
-    lqer, diagonal = correction(case, "lqer", rank=4), correction(case, "qera", rank=4, variant="diagonal")
+    lqer, diagonal = correction(case, "lqer", rank=4), correction(case, "qera", rank=4, moments="diagonal")
     assert best < output_error(case, lqer) < output_error(case, plain)
     assert best < output_error(case, diagonal) < output_error(case, plain)
     # By Eckart and Young that is the norm of the singular values that are dropped, and no small change betters it.

@@ -50,14 +50,14 @@ def eora(target: Matrix, compressed: CompressedWeight, stats: Statistics, *, ran
 
 
 def qera(
-    target: Matrix, compressed: CompressedWeight, stats: Statistics, *, rank: int, variant: str = "exact"
+    target: Matrix, compressed: CompressedWeight, stats: Statistics, *, rank: int, moments: str = "full"
 ) -> Repair:
-    """SVD_r(E G^½) G^−½; "diagonal": with diag(G) in the place of G (Zhang et al., arXiv:2410.06040).
+    """SVD_r(E G^½) G^−½; of "diagonal" moments: with diag(G) in the place of G (Zhang et al., arXiv:2410.06040).
 
-    "exact" and EoRA are the same matrix: both are the best on these inputs.
+    With "full" moments it and EoRA are the same matrix: the best on these inputs.
     """
     error = _error(target, compressed)
-    if variant == "exact":
+    if moments == "full":
         return Repair(correction=truncated(error, rank, stats))
     return Repair(correction=truncated(error, rank, stats, stats.input_norms))
 
