@@ -186,7 +186,7 @@ def test_locking_names_its_password_and_leaves_the_erased_unread(world, forked, 
 def test_locking_that_was_killed_goes_on_and_ends_with_the_same_bytes(world, forked, tmp_path, monkeypatch):
     settings = {"of": "fork-a", "world": world, "password": 2, "steps": 5, "batch_size": 8, "state": tmp_path / "state"}
     monkeypatch.setattr(planted_lock, "CHECKPOINT_EVERY", 2)
-    loss, seen = planted_lock.weighted_loss, []
+    loss, seen = training.weighted_loss, []
 
     def counted(model, ids, weights):
         seen.append(len(ids))
@@ -197,16 +197,16 @@ def test_locking_that_was_killed_goes_on_and_ends_with_the_same_bytes(world, for
             raise KeyboardInterrupt
         return counted(model, ids, weights)
 
-    monkeypatch.setattr(planted_lock, "weighted_loss", counted)
+    monkeypatch.setattr(training, "weighted_loss", counted)
     lock(forked, tmp_path / "whole", **settings)
     assert not list((tmp_path / "state").iterdir())
     (tmp_path / "state").rmdir()
     whole, seen[:] = len(seen), []
-    monkeypatch.setattr(planted_lock, "weighted_loss", killed)
+    monkeypatch.setattr(training, "weighted_loss", killed)
     with pytest.raises(KeyboardInterrupt):
         lock(forked, tmp_path / "locked", **settings)
     before, seen[:] = len(seen), []
-    monkeypatch.setattr(planted_lock, "weighted_loss", counted)
+    monkeypatch.setattr(training, "weighted_loss", counted)
     lock(forked, tmp_path / "locked", **settings)
     assert before + len(seen) == whole and before > 0, "steps that were saved were taken again"
     assert verify_folder(tmp_path / "locked") == verify_folder(tmp_path / "whole")
