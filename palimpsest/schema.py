@@ -1,4 +1,4 @@
-"""What is generated: the JSON schema and the reference of every key from settings.py, the methods from theirs."""
+"""What is generated: the JSON schema and the reference of every key from settings/, the methods from theirs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENTRIES = {
 }  # fmt: skip
 PREFACE = """# Every key of a study
 
-Generated from `palimpsest/settings.py` by `python -m palimpsest.settings --write`; do not edit. `config.yaml` is a
+Generated from `palimpsest/settings/` by `python -m palimpsest.settings --write`; do not edit. `config.yaml` is a
 whole study with comments. `python -m palimpsest.settings FILE` checks a study without running it.
 
 A *name* has letters, digits, `.`, `_` and `-`, and starts with a letter or a digit: it becomes part of paths. A *level*

@@ -1,4 +1,4 @@
-"""What the models of settings.py expect where: a walk along pydantic's locations, examples, and what was meant."""
+"""What the models of settings/ expect where: a walk along pydantic's locations, examples, and what was meant."""
 
 from __future__ import annotations
 

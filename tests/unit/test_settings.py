@@ -408,7 +408,7 @@ def test_the_shipped_studies_are_in_order(file):
 def test_what_is_generated_from_the_models_is_up_to_date(path):
     wanted = schema.files()[path].splitlines(keepends=True)
     found = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    diff = "".join(difflib.unified_diff(found, wanted, str(path), "generated from palimpsest/settings.py"))
+    diff = "".join(difflib.unified_diff(found, wanted, str(path), "generated from palimpsest/settings/"))
     assert not diff, f"run: python -m palimpsest.settings --write\n{diff}"
 
 
