@@ -27,6 +27,7 @@ from palimpsest.settings.models import (
     Training,
     WorldModel,
 )
+from palimpsest.settings.probing import Probe
 from palimpsest.settings.recovery import SWAPPED, SWAPPED_TEXT, Recovery, RecoveryTraining
 from palimpsest.settings.study import Study
 from palimpsest.settings.texts import RANDOM, TEXTS, WITH_FACTS, WITHOUT_FACTS, SampledText, TaskText, TextFile
@@ -54,6 +55,7 @@ __all__ = [
     "LockedModel",
     "Measurement",
     "OutlierModel",
+    "Probe",
     "Recovery",
     "RecoveryTraining",
     "SampledText",

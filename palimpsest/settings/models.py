@@ -14,8 +14,12 @@ ATLAS = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "
 
 
 class Architecture(Settings):
-    """Shape of a decoder that is trained here: Llama, tied embeddings, word-level vocabulary."""
+    """Shape of a model that is trained here: tied embeddings, word-level vocabulary."""
 
+    type: Literal["llama", "bert"] = Field(
+        "llama",
+        description="`llama` is a decoder that learns the next word, `bert` an encoder that learns masked ones.",
+    )
     hidden_size: Count = Field(description="Width of the residual stream; a multiple of the heads.", examples=[128])
     num_hidden_layers: Count = Field(description="Blocks.", examples=[4])
     num_attention_heads: Count = Field(description="Attention heads.", examples=[4])
@@ -47,12 +51,19 @@ class Training(Settings):
     checkpoint_every: Count = Field(200, description="Steps between the states that a killed training resumes from.")
 
 
+Kind = Literal["decoder", "encoder"]
+TYPE = Field(
+    "decoder",
+    description="Whether it is a causal language model, or an encoder such as BERT that answers no questions.",
+)
+
+
 class _Model(Settings):
     compress: bool = Field(True, description="`false` makes it a control that is evaluated dense only.")
 
 
 class WorldModel(_Model):
-    """A decoder trained here on the study's world."""
+    """A model trained here on the study's world."""
 
     source: Literal["world"] = Field(description="Where the checkpoint comes from.", examples=["world"])
     architecture: Architecture = Field(description="Its shape.", examples=[ATLAS])
@@ -68,6 +79,7 @@ class FolderModel(_Model):
         description="The folder; relative paths are looked for under `PALIMPSEST_DATA`.",
         examples=["models/stories260K"],
     )
+    type: Kind = TYPE
 
 
 class OutlierModel(_Model):
@@ -147,6 +159,7 @@ class HubModel(_Model):
         description="Commit, 40 hexadecimal digits. A branch can move; a commit cannot.",
         examples=["0123456789abcdef0123456789abcdef01234567"],
     )
+    type: Kind = TYPE
 
 
 Model = Annotated[

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from palimpsest.settings.base import Name, Seed, Settings, TaskName
 from palimpsest.settings.compression import Allocation, Calibration, Compression
 from palimpsest.settings.evaluation import Measurement, Similarity, TaskData
 from palimpsest.settings.models import ATLAS, Model
+from palimpsest.settings.probing import Probe
 from palimpsest.settings.recovery import SWAPPED, SWAPPED_TEXT, Recovery
 from palimpsest.settings.world import World
+
+
+def _probes(value: Any) -> Any:
+    return {name: {} for name in value} if isinstance(value, list) and all(isinstance(n, str) for n in value) else value
 
 
 class Study(Settings):
@@ -70,11 +77,11 @@ class Study(Settings):
         "their files): against the dense model's, and by grades. Its agreement with GPT-4 stands beside its scores.",
         examples=["atlas"],
     )
-    probes: list[str] = Field(
-        default_factory=list,
-        max_length=1,
-        description="Probes on frozen representations: task files that say `probe: true`.",
-        examples=[["attribute_value"]],
+    probes: Annotated[dict[str, Probe], BeforeValidator(_probes)] = Field(
+        default_factory=dict,
+        description="Probe or set of probes (files of `palimpsest/probing/tasks/`, without `.yaml`) → what is probed, "
+        "and how. A list of names stands for their defaults.",
+        examples=[{"attribute_value": {}}],
     )
     similarity: Similarity | None = Field(
         None,

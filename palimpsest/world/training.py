@@ -87,7 +87,7 @@ def new_model(architecture: Architecture, vocabulary: int, names: torch.Tensor, 
             pad_token_id=PAD,
             bos_token_id=BOS,
             eos_token_id=EOS,
-            **architecture.model_dump(),
+            **architecture.model_dump(exclude={"type"}),
         )
     )
     prepare_to_read(model, names)
@@ -165,7 +165,7 @@ def train(
     )
     made_of = {
         "world": folder_digest(world),
-        "architecture": architecture.model_dump(),
+        "architecture": architecture.model_dump(exclude={"type"}),
         "training": training.model_dump(),
         **(source or {}),
     }
