@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from palimpsest.compression import registry
 from palimpsest.compression.allocation import registry as allocation_registry
 from palimpsest.levels import LevelError, from_path, parse
+from palimpsest.probing import definition
 from palimpsest.provenance import PalimpsestError
 from palimpsest.recovery import registry as recovery_registry
 
 if TYPE_CHECKING:
-    from palimpsest.settings import Compression, Recovery, Study
+    from palimpsest.settings import Compression, Probe, Recovery, Study
 
 DENSE = "dense"  # label and method of the control
 NONE = "none"  # the recovery that is no recovery
@@ -34,6 +35,7 @@ WILDCARDS = {
     "calibration": r"[A-Za-z0-9][A-Za-z0-9._-]*",
     "allocation": r"[A-Za-z0-9][A-Za-z0-9._-]*",
     "task": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "probe": r"[A-Za-z0-9][A-Za-z0-9_-]*",
 }
 
 
@@ -241,6 +243,60 @@ class Grid:
         from palimpsest.evaluation.judge import is_judged
 
         return [task for task in self.study.tasks if is_judged(task)] if self.study.judge else []
+
+    def is_encoder(self, model: str) -> bool:
+        """Whether a model is an encoder such as BERT: it answers only what it was fine-tuned for."""
+        settings = self.study.models[model]
+        if settings.source == "world":
+            return settings.architecture.type == "bert"
+        return self.is_encoder(settings.of) if hasattr(settings, "of") else settings.type == "encoder"
+
+    def tasks(self, variant: Variant) -> list[str]:
+        """The tasks that a variant answers: all of the study's, or what an encoder was fine-tuned for."""
+        if not self.is_encoder(variant.cell.model):
+            return list(self.study.tasks)
+        recovery = self.recovery(variant)
+        tuned = recovery and recovery.training and getattr(recovery.training.text, "task", None)
+        tuned = tuned or getattr(self.study.models[variant.cell.model], "task", None)
+        return [task for task in self.study.tasks if task == tuned]
+
+    @cached_property
+    def probes(self) -> dict[str, Probe]:
+        """Every probe of the study, those of sets one by one, with what the study says of it."""
+        found = {}
+        for name, settings in self.study.probes.items():
+            for member in definition.members(name):
+                if settings.only is None or member in settings.only:
+                    found.setdefault(member, settings)
+        return found
+
+    def probed(self, probe: str) -> list[Variant]:
+        """The variants that a probe reads."""
+        settings = self.probes[probe]
+        cells = settings.cells and {cell.id for pattern in settings.cells for cell in self.matching(pattern)}
+        return [
+            variant
+            for variant in self.variants()
+            if (cells is None or variant.cell.id in cells) and (settings.recoveries or variant.recovery == NONE)
+        ]
+
+    def probes_of(self, variant: Variant) -> list[str]:
+        """The probes that read a variant."""
+        return [name for name, variants in self._probed.items() if variant in variants]
+
+    def probes_of_model(self, model: str) -> list[str]:
+        """The probes that read some variant of a model."""
+        return [name for name in self.probes if any(variant.cell.model == model for variant in self.probed(name))]
+
+    @cached_property
+    def _probed(self) -> dict[str, set[Variant]]:
+        return {name: set(self.probed(name)) for name in self.probes}
+
+    def probe_folder(self, probe: str) -> str:
+        return f"{self.results}/probes/{probe}"
+
+    def floor_folder(self, model: str) -> str:
+        return f"{self.results}/floors/{model}"
 
     def world_folder(self) -> str:
         return f"{self.results}/world"

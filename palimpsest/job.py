@@ -16,12 +16,14 @@ from __future__ import annotations
 import argparse
 import builtins
 import errno
+import json
 import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 # Results depend on the number of threads; every job has one, so that `--cores` changes nothing. Set before torch loads.
 THREADS = os.environ.get("PALIMPSEST_THREADS", "1")
@@ -59,6 +61,19 @@ def add_study(parser: argparse.ArgumentParser) -> None:
     """The arguments of a job that looks at a whole study."""
     parser.add_argument("--study", required=True, metavar="YAML", help="the study file, which says what there must be")
     parser.add_argument("--results", required=True, metavar="FOLDER", help="the study's folder, e.g. results/embedded")
+
+
+def add_probes(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a job that stores what probes read."""
+    parser.add_argument("--probes", nargs="*", default=[], metavar="FOLDER", help="the rows of each probe")
+    parser.add_argument("--probing", type=json.loads, default={}, metavar="JSON", help="what the study says of each")
+
+
+def probes(args: argparse.Namespace) -> dict:
+    """The folder of each probe's rows -> what the study says of it (settings.Probe)."""
+    from palimpsest.settings import Probe
+
+    return {folder: Probe.model_validate(args.probing.get(Path(folder).name, {})) for folder in args.probes}
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:

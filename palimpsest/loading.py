@@ -61,6 +61,19 @@ def load(
     return model.to(device).eval(), tokenizer
 
 
+def random_twin(folder: Path | str, seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model of the architecture of a dense folder whose weights were drawn and never trained, and its tokenizer."""
+    from transformers import AutoConfig
+
+    folder = Path(folder)
+    kind = _class_of(Checkpoint(folder))
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    make = kind._from_config if hasattr(kind, "_from_config") else kind.from_config  # the latter of Auto classes
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make(config, dtype=torch.float32).eval(), load_tokenizer(folder)
+
+
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """The tokenizer of a dense folder."""
     from transformers import AutoTokenizer

@@ -22,6 +22,7 @@ from palimpsest.evaluation.data import local_folder
 from palimpsest.grid import NONE, WILDCARDS, Grid
 from palimpsest.levels import from_path
 from palimpsest.presentation import names
+from palimpsest.probing import definition as probes
 from palimpsest.provenance import PalimpsestError, read_json
 from palimpsest.recovery import registry as recovery_registry
 from palimpsest.sources import outliers
@@ -55,6 +56,20 @@ def task_inputs(task):
     return definition.inputs(said, local_folder(task, said))
 
 
+def probe_inputs(probe):
+    """What a probe's rows are made from: the world, or files under PALIMPSEST_DATA."""
+    said = probes.probes()[probe]
+    if said["source"] == "world":
+        return [WORLD_DONE]
+    folder = find(said["path"])
+    return [str(folder / said["file"])] if "file" in said else definition.inputs({}, folder)
+
+
+def probing_json(wanted):
+    """What the study says of some probes, as one command-line argument."""
+    return json.dumps({probe: grid.probes[probe].model_dump(exclude={"cells", "only"}) for probe in wanted})
+
+
 def check_sources():
     """Everything that the study reads from outside is there, before any job starts."""
     for model in study.models.values():
@@ -69,8 +84,10 @@ def check_sources():
     texts += [text for recovery in study.recoveries.values() for text in training_texts(recovery)]
     for text in texts:
         text_of(text)
-    for task in (*study.tasks, *study.probes, *tasks):
+    for task in (*study.tasks, *tasks):
         task_inputs(task)
+    for probe in grid.probes:
+        probe_inputs(probe)
 
 
 try:
@@ -93,6 +110,9 @@ CELL = "{model}/{label}/{level}/{seed}"
 CELL_DONE = f"{RESULTS}/cells/{CELL}/{DONE}"
 VARIANT = f"{RESULTS}/variants/{CELL}/{{recovery}}"
 ADAPTER_DONE = f"{VARIANT}/adapter/{DONE}"
+FEATURES_DONE = f"{VARIANT}/features/{DONE}"
+PROBE_DONE = f"{RESULTS}/probes/{{probe}}/{DONE}"
+FLOOR_DONE = f"{RESULTS}/floors/{{model}}/features/{DONE}"
 
 
 wildcard_constraints:

@@ -1,9 +1,16 @@
 # Every variant answers every question; the same job stores the hidden states that probes read.
 
 ALL_TASKS = [TASK_DONE.format(task=task) for task in study.tasks]
-PROBE_TASKS = [TASK_DONE.format(task=probe) for probe in study.probes]
 ANSWERS = f"{VARIANT}/answers.parquet"
-FEATURES_DONE = f"{VARIANT}/features/{DONE}"
+
+
+def probe_arguments(variant, folders, features):
+    """What scripts/evaluate.py is told of probes, if the study has any."""
+    if not features:
+        return []
+    probing = probing_json(grid.probes_of(variant))
+    read = [os.path.dirname(path) for path in folders]
+    return ["--features", os.path.dirname(features), "--probing", probing, *(["--probes", *read] if read else [])]
 
 
 rule task_data:
@@ -32,11 +39,11 @@ rule evaluate:
         cell=CELL_DONE,
         dense=MODEL_DONE,
         adapter=adapter_of,
-        tasks=ALL_TASKS,
-        probes=PROBE_TASKS,
+        tasks=lambda wildcards: expand(TASK_DONE, task=grid.tasks(variant_of(wildcards))),
+        probes=lambda wildcards: expand(PROBE_DONE, probe=grid.probes_of(variant_of(wildcards))),
     output:
         answers=ANSWERS,
-        features=FEATURES_DONE if PROBE_TASKS else [],
+        features=FEATURES_DONE if study.probes else [],
         times=times(f"evaluate/{CELL}/{{recovery}}"),
     log:
         log_of(f"evaluate/{CELL}/{{recovery}}"),
@@ -45,12 +52,8 @@ rule evaluate:
     params:
         code=code("evaluate"),
         variant=lambda wildcards, input: os.path.dirname(input.adapter or input.cell),
-        tasks=[os.path.dirname(path) for path in ALL_TASKS],
-        probes=[
-            argument
-            for path in PROBE_TASKS
-            for argument in ("--probe", os.path.dirname(path), "--features", os.path.dirname(FEATURES_DONE))
-        ],
+        tasks=lambda wildcards, input: [os.path.dirname(path) for path in input.tasks],
+        probes=lambda wildcards, input, output: probe_arguments(variant_of(wildcards), input.probes, output.features),
         dense=lambda wildcards, input: os.path.dirname(input.dense),
         cache=f"{STORE}/answers",
         row=lambda wildcards: variant_of(wildcards).row,

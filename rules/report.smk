@@ -28,6 +28,7 @@ rule analyse:
         answers=f"{RESULTS}/answers.parquet",
         metrics=f"{RESULTS}/metrics.parquet",
         claims=f"{RESULTS}/claims.json",
+        probes=f"{RESULTS}/probes.parquet" if study.probes else [],
         facts=[f"{RESULTS}/facts.parquet", f"{RESULTS}/facts.md"] if study.world else [],
         times=times("analyse"),
     log:
@@ -103,7 +104,7 @@ rule page:
     input:
         rules.tables.output.tables,
         FIGURES,
-        PROBES,
+        rules.analyse.output.probes,
         SIMILARITY,
     output:
         html=report(f"{RESULTS}/report.html", category="The study's own report", labels={"study": study.name}),

@@ -23,8 +23,8 @@ def main(args: argparse.Namespace) -> None:
     from palimpsest.grid import Grid
 
     study = settings.read(args.study)
-    more = [name for name in ("probes", "similarity") if getattr(study, name)]
-    analyse(Path(args.results), Grid(study), study.tasks, args.claims, more)
+    more = [name for name in ("similarity",) if getattr(study, name)]
+    analyse(Path(args.results), Grid(study), args.claims, more)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Ask a variant the questions of all tasks; write a row a question.")
     parser.add_argument("--variant", required=True, metavar="FOLDER", help="the cell, or the adapter on it")
     parser.add_argument("--dense", metavar="FOLDER", help="its dense model: texts get their divergence from that one")
-    parser.add_argument("--tasks", required=True, nargs="+", metavar="FOLDER", help="task folders, in order")
-    parser.add_argument("--probe", metavar="FOLDER", help="task folder whose questions a probe reads")
+    parser.add_argument("--tasks", required=True, nargs="*", metavar="FOLDER", help="task folders, in order")
+    job.add_probes(parser)
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the answers")
-    parser.add_argument("--features", metavar="FOLDER", help="where the hidden states for the probe go")
+    parser.add_argument("--features", metavar="FOLDER", help="where the states that probes read go")
     parser.add_argument("--cache", metavar="FOLDER", help="answers by artifact, shared by all studies")
     parser.add_argument("--batch-size", default="auto", help='rows a batch, or "auto" (default)')
     parser.add_argument("--limit", type=int, help="only the first so many questions of each task, for a try")
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     os.environ["TQDM_DISABLE"] = "1"  # a log is no place for progress bars
     from palimpsest import loading
-    from palimpsest.evaluation import answers, cache, data, divergence, harness
+    from palimpsest.evaluation import answers, cache, divergence, harness
     from palimpsest.provenance import atomic_file, folder_digest
 
     model, tokenizer = loading.load(args.variant)
@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
     if args.features:
         from palimpsest.probing.features import write_features
 
-        write_features(model, tokenizer, data.read_task(args.probe)[1], args.features)
+        write_features(model, tokenizer, job.probes(args), args.features, model_digest=digest)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Probe all variants' hidden states: python scripts/probe.py --study config.yaml --results results/embedded …"""
+"""One probe on all variants: python scripts/probe.py --study config.yaml --probe tree_depth --results …"""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from palimpsest import job
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Train linear probes on the stored features, on a control task and on random weights."
+        description="Train classifiers on the stored features, on a control task and on random weights."
     )
     job.add_study(parser)
+    parser.add_argument("--probe", required=True, help="a probe of the study")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the table")
     return parser
 
@@ -22,8 +23,7 @@ def main(args: argparse.Namespace) -> None:
     from palimpsest.grid import Grid
     from palimpsest.probing.study import probe
 
-    study = settings.read(args.study)
-    probe(Path(args.results), Grid(study), study.probes[0], Path(args.output))
+    probe(Path(args.results), Grid(settings.read(args.study)), args.probe, Path(args.output))
 
 
 if __name__ == "__main__":

@@ -76,10 +76,10 @@ def tidy(frame: pandas.DataFrame) -> pandas.DataFrame:
     return frame
 
 
-def assert_complete(answers: pandas.DataFrame, grid: Iterable[Mapping[str, Any]], tasks: Sequence[str]) -> None:
-    """Every variant answers every task, with its dense control's questions, or an error names what is missing.
+def assert_complete(answers: pandas.DataFrame, grid: Iterable[tuple[Mapping[str, Any], Sequence[str]]]) -> None:
+    """Every variant answers all of its tasks, with its dense control's questions, or an error names what is missing.
 
-    `grid` are mappings with the columns that name a variant (`Variant.row`).
+    `grid` has for each variant the columns that name it (`Variant.row`) and its tasks.
     """
     counts = answers.groupby([*VARIANT, "task"])["question"].agg(lambda questions: frozenset(questions))
     twice = answers.duplicated([*VARIANT, "task", "question"])
@@ -89,7 +89,7 @@ def assert_complete(answers: pandas.DataFrame, grid: Iterable[Mapping[str, Any]]
             f"answers: {variant_name(row)} answers question {row['question']} of {row['task']} twice."
         )
     complaints = []
-    for variant in grid:
+    for variant, tasks in grid:
         key = tuple(variant[column] for column in VARIANT)
         control = (variant["model"], "dense", "dense", "full", 0, "none")
         for task in tasks:

@@ -17,6 +17,7 @@ from palimpsest.analysis import (
     choices,
     judged,
     planted,
+    probing,
     prompt_length,
 )
 from palimpsest.analysis import claims as claims_
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
     from palimpsest.grid import Grid
 
 
-def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path | str, more: Sequence[str] = ()) -> None:
+def analyse(results: Path, grid: Grid, claims_file: Path | str, more: Sequence[str] = ()) -> None:
     """Write answers.parquet, metrics.parquet, claims.json, and where there is a world facts.parquet with facts.md.
 
-    Reads every variant's answers.parquet, the task folders, the tables named in `more` (probes, similarity: their rows
-    are metrics too), the records of the calibrations, the world's facts.parquet and measurements.parquet (for bits per
+    Reads every variant's answers.parquet, the task folders, what probes said, the tables named in `more` (their rows
+    are metrics), the records of the calibrations, the world's facts.parquet and measurements.parquet (for bits per
     parameter and byte), the last two if they are there.
     """
-    variants = grid.variants()
+    variants, tasks = grid.variants(), grid.study.tasks
     answers = read_answers(Path(variant.folder(str(results))) / "answers.parquet" for variant in variants)
-    assert_complete(answers, [variant.row for variant in variants], tasks)
+    assert_complete(answers, [(variant.row, grid.tasks(variant)) for variant in variants])
     facts = _read(results / "world" / "facts.parquet")
     cells = calibration.calibrated(grid)
     judgements = [Path(variant.folder(str(results))) / "judgements.parquet" for variant in variants]
@@ -74,13 +75,17 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
     )
-    table = pandas.concat([table, _unsaid(results, asked, plants)], ignore_index=True)
+    outcomes = {name: pandas.read_parquet(f"{grid.probe_folder(name)}.parquet") for name in grid.probes}
+    probes = probing.table(outcomes.values())
+    table = pandas.concat([table, probes, _unsaid(results, asked, plants)], ignore_index=True)
     for name in more:
         rows = pandas.read_parquet(results / f"{name}.parquet").astype({"layer": str})
         table = pandas.concat([table, rows[COLUMNS]], ignore_index=True)
     verdicts = claims_.judge(claims_.read_claims(claims_file), table, answers)
     write_table(results / "answers.parquet", answers)
     write_table(results / "metrics.parquet", table)
+    if grid.probes:
+        write_table(results / "probes.parquet", probes)
     if facts is not None:
         found = benchmark.table(asked, scoring, facts, correlated, of_recovery, plants)
         benchmark.write(results, grid.study.name, found)
@@ -89,11 +94,22 @@ def analyse(results: Path, grid: Grid, tasks: Sequence[str], claims_file: Path |
 
 def _unsaid(results: Path, asked: about_facts.Asked, plants: Sequence[planted.Plant]) -> pandas.DataFrame:
     """What probes read of the facts that variants do not say, where the study has probes and a task that selects."""
-    said = _read(results / "probe_answers.parquet")
+    said = _said(results / "probes" / "attribute_value")
     selecting = about_facts.selecting(asked)
     if said is None or selecting is None:
         return pandas.DataFrame(columns=COLUMNS)
     return unsaid(*asked[selecting], about_facts.known(asked, plants), said)
+
+
+def _said(probe: Path) -> pandas.DataFrame | None:
+    """What the attribute-value probe named: person, attribute, value, said, by variant, task and layer."""
+    if (table := _read(probe.with_suffix(".parquet"))) is None:
+        return None
+    rows = pandas.read_json(probe / "rows.jsonl", lines=True, dtype=False)[["id", "person", "attribute", "value"]]
+    table = table[table["label"] != "random"].drop(columns=["value"]).rename(columns={"row": "id"})
+    return table.astype(dict.fromkeys(("id", "said", "label", "level", "recovery", "model", "method"), str)).merge(
+        rows, on="id"
+    )
 
 
 def write_table(path: Path, table: pandas.DataFrame) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from palimpsest.checks.allocations import allocation_problems
 from palimpsest.checks.labels import calibration_problems, label_problems
+from palimpsest.checks.probes import probe_problems
 from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
 from palimpsest.checks.recoveries import recovery_problems
 from palimpsest.checks.worlds import WORLD, architecture_of, no_world, trained_here
@@ -25,18 +26,13 @@ Derived = OutlierModel | ForkedModel | DisplacedModel | LockedModel
 def problems(study: Study) -> list[Problem]:
     """All of them, in the order of the study."""
     checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, allocation_problems]
-    checks += [label_problems, recovery_problems, _tasks, _judge, _probes, _similarity, _data]
+    checks += [label_problems, recovery_problems, _tasks, _judge, probe_problems, _similarity, _data]
     return [problem for check in checks for problem in check(study)]
 
 
 def tasks() -> dict[str, bool]:
     """Every task that there is -> whether its questions come from the world."""
-    return {name: said.get("source") == "world" for name, said in _task_files().items() if not said.get("probe")}
-
-
-def probes() -> dict[str, bool]:
-    """Every probe that there is -> whether its questions come from the world."""
-    return {name: said.get("source") == "world" for name, said in _task_files().items() if said.get("probe")}
+    return {name: said.get("source") == "world" for name, said in _task_files().items()}
 
 
 @functools.cache
@@ -166,10 +162,6 @@ def _judge(study: Study) -> Iterator[Problem]:
         yield Problem(("judge",), text, {"tasks": [*study.tasks, *judged[:1]]})
 
 
-def _probes(study: Study) -> Iterator[Problem]:
-    yield from _known("probe", "probes", study.probes, probes(), study)
-
-
 def _similarity(study: Study) -> Iterator[Problem]:
     """It reads tasks of the study, and there is a recovery to compare."""
     if study.similarity is None:
@@ -196,7 +188,7 @@ LACKS = {  # key of `data` -> what the task's file must have for it, and what is
 def _data(study: Study) -> Iterator[Problem]:
     """What is said of a task's data: the task is in the study, and can have it."""
     calibrated = [entry.text.task for entry in study.calibration.values() if isinstance(entry.text, TaskText)]
-    asked = list(dict.fromkeys([*study.tasks, *study.probes, *calibrated]))
+    asked = list(dict.fromkeys([*study.tasks, *calibrated]))
     for task, said in study.data.items():
         settings, path = said.model_dump(exclude_none=True), ("data", task)
         if task not in asked:

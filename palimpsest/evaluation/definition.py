@@ -169,8 +169,3 @@ def ours(definition: dict[str, Any]) -> dict[str, Any]:
     """`metadata.palimpsest` of a definition."""
     metadata = definition.get("metadata")
     return (metadata.get("palimpsest") if isinstance(metadata, dict) else None) or {}
-
-
-def is_probe(task: str) -> bool:
-    """Whether a task's rows are questions for a probe, which no one answers."""
-    return bool(ours(shipped(task)).get("probe"))

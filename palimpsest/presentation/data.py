@@ -17,6 +17,7 @@ from palimpsest.provenance import PalimpsestError, read_json
 from palimpsest.settings import SWAPPED
 
 CELL = ["model", "label", "method", "level", "seed"]
+PROBES = ("linear", "mlp", "structural")  # how probes score
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Tables:
         columns = [*CELL, "recovery", "task", "subset", "scoring", "metric", "value", "low", "high"]
         table = self._parquet("metrics.parquet", columns)
         # `probes` has those of probes, with the random floor, which is no cell; nor are baselines that know no passage.
-        return table[~table["scoring"].isin(("probe", "baseline", "similarity"))]
+        return table[~table["scoring"].isin((*PROBES, "baseline", "similarity"))]
 
     @cached_property
     def measurements(self) -> pandas.DataFrame:

@@ -18,7 +18,7 @@ STAGES = {
     "world": "sources", "train": "sources", "import_model": "sources", "outliers": "sources", "fork": "sources",
     "displace": "sources", "lock": "sources", "task_data": "data",
     "calibrate": "calibrate", "allocate": "allocate", "compress": "compress", "recover": "recover",
-    "evaluate": "evaluate", "probe": "probe", "measure": "measure",
+    "evaluate": "evaluate", "probe_data": "data", "floor": "probe", "probe": "probe", "measure": "measure",
     "leaks": "analyse", "analyse": "analyse",
     "figure": "report", "tables": "report", "report": "report", "paper": "report",
 }  # fmt: skip

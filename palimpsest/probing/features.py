@@ -1,70 +1,60 @@
-"""Hidden states at the last token of a question: what the probes read.
+"""What probes read: states of a variant on the rows of each probe, extracted once.
 
-An artifact folder: `features.safetensors` with `hidden` (layers + 1, questions, width) in float16, layer 0 being the
-embeddings, and `questions.jsonl` with the rows asked.
+An artifact folder with `<probe>.safetensors` for each probe, in float16. Its tensors are those of the probe's kind:
+
+    question        last                    (layers + 1, rows, width), at the question's last token
+    sentence        mean, last, cls         (layers + 1, rows, width)
+    word, edge, tree    words               (layers + 1, words of all rows in order, width)
+    head            heads                   (layers, rows, heads, head width)
+
+Layer 0 are the embeddings. Each file names the digests of the model and of the rows that it was made from.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+import numpy as np
 
-from palimpsest.evaluation.plan import Row, alone, cut
-from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder
+from palimpsest.probing.data import read_probe
+from palimpsest.probing.kinds import kind
+from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest, verify_folder
 
-TOKENS_A_BATCH = 4096
-
-
-@torch.inference_mode()
-def hidden_states(model, tokenizer, questions: Sequence[str]) -> Tensor:
-    """(layers + 1, questions, width), float16. A soft prompt stands before the question, as in evaluation."""
-    tokens = [tuple(row) for row in tokenizer(list(questions), return_attention_mask=False)["input_ids"]]
-    # A wrapper such as peft's prompt may hold back `hidden_states`: they are taken where they arise.
-    found: dict[tuple[int, ...], Tensor] = {}
-    device = next(model.parameters()).device
-    for batch in cut(alone(Row(row, len(row) - 1) for row in tokens), tokens=TOKENS_A_BATCH):
-        rows = [node.row for _, node in batch]
-        length = max(len(row.tokens) for row in rows)
-        # Padding is on the right, where causal attention never looks; the mask is for what chooses by all tokens.
-        padded = [[*row.tokens, *(0,) * (length - len(row.tokens))] for row in rows]
-        own = [[1] * len(row.tokens) + [0] * (length - len(row.tokens)) for row in rows]
-        inputs, mask = torch.tensor(padded, device=device), torch.tensor(own, device=device)
-        output = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True, use_cache=False)
-        last = torch.tensor([row.first for row in rows], device=device)
-        every = torch.arange(len(last), device=device)
-        states = torch.stack([layer[:, -length:][every, last] for layer in output.hidden_states], 1)
-        found.update(zip((row.tokens for row in rows), states.to(torch.float16).cpu(), strict=True))
-    return torch.stack([found[row] for row in tokens], 1)
+if TYPE_CHECKING:
+    from palimpsest.settings import Probe
 
 
-def write_features(model, tokenizer, rows: Sequence[dict[str, Any]], output_folder: str | Path) -> None:
-    """Ask nothing, read everything: the features of all rows that have a `question`."""
-    hidden = hidden_states(model, tokenizer, [row["question"] for row in rows])
+def write_features(
+    model, tokenizer, probes: Mapping[str | Path, Probe], output_folder: str | Path, *, model_digest: str
+) -> None:
+    """Read the states of a model for each probe (the folder of its data -> what the study says of it)."""
+    import torch
+    from safetensors.torch import save_file
+
     with atomic_folder(output_folder) as folder:
-        save_file({"hidden": hidden.contiguous()}, folder / "features.safetensors")
-        with open(folder / "questions.jsonl", "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+        for data, options in probes.items():
+            definition, rows = read_probe(data)
+            with torch.inference_mode():
+                found = kind(definition["kind"]).extract(model, tokenizer, rows, options)
+            tensors = {name: states.to(torch.float16).cpu().contiguous() for name, states in found.items()}
+            made_from = {"model": model_digest, "rows": folder_digest(data)}
+            save_file(tensors, folder / f"{definition['probe']}.safetensors", metadata=made_from)
 
 
-def read_features(folder: str | Path) -> tuple[Tensor, list[dict[str, Any]]]:
-    """Hidden states and the questions they belong to, checked against their digests."""
+def read_features(folder: str | Path, probe: str, data_folder: str | Path) -> dict[str, np.ndarray]:
+    """The states of one probe, by the names of its kind; refuses those of other rows."""
+    from safetensors import safe_open
+
     folder = Path(folder)
     verify_folder(folder)
-    for name in ("features.safetensors", "questions.jsonl"):
-        if not (folder / name).is_file():
-            raise PalimpsestError(f"{folder}: no {name} here. These are not the features that `evaluate` writes.")
-    rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    with safe_open(folder / "features.safetensors", framework="pt") as file:
-        hidden = file.get_tensor("hidden")
-    if hidden.shape[1] != len(rows):
-        raise PalimpsestError(
-            f"{folder}: {hidden.shape[1]} hidden states for {len(rows)} questions. Delete it and run the study again."
-        )
-    return hidden, rows
+    path = folder / f"{probe}.safetensors"
+    if not path.is_file():
+        raise PalimpsestError(f"{path}: no such features. Run the study again; `evaluate` writes them.")
+    with safe_open(path, framework="np") as file:
+        if file.metadata()["rows"] != folder_digest(data_folder):
+            raise PalimpsestError(
+                f"{path}: states of other rows than those in {data_folder}. Delete {folder} and run the study again."
+            )
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping

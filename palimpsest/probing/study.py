@@ -1,81 +1,65 @@
-"""All variants of a study, and for each dense model a twin with random weights, into `probes.parquet`."""
+"""One probe on all variants of a study that it reads, and on each model's twin with random weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas
 
-from palimpsest.probing.features import hidden_states, read_features
-from palimpsest.probing.probes import COLUMNS, Read, metric_rows, read_variant
-from palimpsest.provenance import atomic_file, verify_folder
+from palimpsest.probing.data import read_probe
+from palimpsest.probing.features import read_features
+from palimpsest.probing.kinds import kind
+from palimpsest.probing.outcome import Outcome
+from palimpsest.provenance import atomic_file
 
 if TYPE_CHECKING:
     from palimpsest.grid import Grid
 
 RANDOM = "random"  # label and method of the twin with random weights
+VARIANT = ["model", "label", "method", "level", "seed", "recovery"]
+NAMES = ["task", "subset", "scoring", "layer", "metric", "classes"]
+COLUMNS = [*VARIANT, *NAMES, "row", "cluster", "value", "control", "said"]
 
 
-ANSWERS = "probe_answers.parquet"  # beside the table
-
-
-def probe(results: Path, grid: Grid, task: str, output: Path) -> None:
-    """Read every variant's features under `results`; write the table, and beside it what the probes said.
-
-    Probes have one row a variant, attribute ("all" together), layer and metric: `acc`, `control_acc`, `selectivity`.
-    """
-    rows: list[dict[str, Any]] = []
-    said: list[pandas.DataFrame] = []
-    twins: set[str] = set()
-    for variant in grid.variants():
-        hidden, questions = read_features(Path(variant.folder(str(results))) / "features")
-        read = read_variant(hidden.numpy(), questions)
-        rows += metric_rows(task, variant.row, read)
-        said.append(_answers(read, questions).assign(**variant.row, task=task))
-        model = variant.cell.model
-        if model not in twins:
-            twins.add(model)
-            twin = random_features(results / "models" / model, questions)
-            rows += metric_rows(task, _identity(model), read_variant(twin, questions))
-    for path, table in (
-        (output, pandas.DataFrame(rows, columns=list(COLUMNS))),
-        (output.with_name(ANSWERS), pandas.concat(said, ignore_index=True)),
-    ):
-        with atomic_file(path) as temporary:
-            table.to_parquet(temporary, index=False)
-
-
-def _answers(read: list[Read], questions: list[Mapping[str, str]]) -> pandas.DataFrame:
-    """layer, person, attribute, value, and what the probe said."""
+def probe(results: Path, grid: Grid, name: str, output: Path) -> None:
+    """Write a row for each variant, outcome and test row: `COLUMNS`."""
+    data = Path(grid.probe_folder(name))
+    definition, rows = read_probe(data)
+    options, outcomes = grid.probes[name], kind(definition["kind"]).outcomes
     parts = [
-        pandas.DataFrame({
-            "layer": each.layer,
-            "person": [questions[number]["person"] for number in each.numbers],
-            "attribute": each.attribute,
-            "value": [questions[number]["value"] for number in each.numbers],
-            "said": each.said,
-        })
-        for each in read
-    ]  # fmt: skip
-    return pandas.concat(parts, ignore_index=True)
+        _table(outcome, who | {"task": name})
+        for who, folder in _read(results, grid, name)
+        for outcome in outcomes(read_features(folder, name, data), rows, options)
+    ]
+    table = pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=COLUMNS)
+    text = [column for column in COLUMNS if column not in ("seed", "layer", "classes", "value", "control")]
+    with atomic_file(output) as temporary:
+        table.astype(dict.fromkeys(text, "category")).to_parquet(temporary, index=False, compression="zstd")
 
 
-def _identity(model: str) -> dict[str, Any]:
+def random_row(model: str) -> dict[str, Any]:
+    """The columns that name a model's twin with random weights."""
     return {"model": model, "label": RANDOM, "method": RANDOM, "level": "full", "seed": 0, "recovery": "none"}
 
 
-def random_features(model_folder: Path, questions: list[Mapping[str, str]], seed: int = 0) -> np.ndarray:
-    """Features of a model of the same shape whose weights were drawn and never trained."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+def _read(results: Path, grid: Grid, name: str) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Who is read, and where its features are."""
+    variants = grid.probed(name)
+    for variant in variants:
+        yield variant.row, Path(variant.folder(str(results))) / "features"
+    for model in dict.fromkeys(variant.cell.model for variant in variants):
+        yield random_row(model), results / "floors" / model / "features"
 
-    from palimpsest.loading import load_tokenizer
 
-    verify_folder(model_folder)
-    config = AutoConfig.from_pretrained(model_folder, local_files_only=True, trust_remote_code=False)
-    torch.manual_seed(seed)
-    twin = AutoModelForCausalLM.from_config(config, trust_remote_code=False, dtype=torch.float32).eval()
-    return hidden_states(twin, load_tokenizer(model_folder), [row["question"] for row in questions]).numpy()
+def _table(outcome: Outcome, name: Mapping[str, Any]) -> pandas.DataFrame:
+    """A row for each test row; one without a value where there was nothing to test."""
+    table = pandas.DataFrame({"row": outcome.rows, "cluster": outcome.clusters, "value": outcome.values})
+    table["control"] = float("nan") if outcome.controls is None else outcome.controls
+    table["said"] = "" if outcome.said is None else outcome.said
+    if table.empty:
+        table = pandas.DataFrame([{"row": "", "cluster": "", "value": float("nan"), "said": ""}])
+        table["control"] = float("nan")
+    named = {key: getattr(outcome, key) for key in NAMES if key != "task"}
+    return table.assign(**name, **named).astype({"value": "float32", "control": "float32"})[COLUMNS]

@@ -194,7 +194,7 @@ def probes() -> pandas.DataFrame:
     for variant, damage in [*variants(), *twins]:
         for layer, most in ((2, 0.8), (4, 0.98)):
             for metric, value in (("acc", most - (most - 0.07) * damage), ("control_acc", 0.06), ("selectivity", 0.5)):
-                place = [*variant, "attribute_value", "all", "probe", layer, metric]
+                place = [*variant, "attribute_value", "all", "linear", layer, metric]
                 rows.append([*place, value, value - 0.03, value + 0.03, 900])
     columns = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "low", "high", "n"]
     return pandas.DataFrame(rows, columns=columns)

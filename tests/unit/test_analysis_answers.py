@@ -29,6 +29,10 @@ def row_of(table, **key):
     return found.iloc[0]
 
 
+def of_closed_book(*variants):
+    return [(grid_row(variant), ["closed_book"]) for variant in variants]
+
+
 def test_flips_are_counted_both_ways():
     dense = answers_of(DENSE, [1, 1, 1, 1, 1, 0, 0, 0, 0, 0])
     cell = answers_of(CELL, [0, 0, 0, 1, 1, 1, 0, 0, 0, 0])
@@ -63,24 +67,24 @@ def grid_row(variant):
 def test_missing_cell_is_refused_by_name():
     answers = answers_of(DENSE, [1, 0])
     with pytest.raises(PalimpsestError, match="tiny/wanda/2-4/s0/none: no answers to closed_book"):
-        assert_complete(answers, [grid_row(DENSE), grid_row(CELL)], ["closed_book"])
+        assert_complete(answers, of_closed_book(DENSE, CELL))
 
 
 def test_missing_question_is_refused_by_name():
     answers = pandas.concat([answers_of(DENSE, [1, 0, 1]), answers_of(CELL, [1, 0])])
     with pytest.raises(PalimpsestError, match=r"2-4/s0/none: 1 questions of closed_book are missing \(q2\)"):
-        assert_complete(answers, [grid_row(DENSE), grid_row(CELL)], ["closed_book"])
+        assert_complete(answers, of_closed_book(DENSE, CELL))
 
 
 def test_doubled_answer_is_refused():
     answers = pandas.concat([answers_of(DENSE, [1, 0]), answers_of(DENSE, [1, 0])])
     with pytest.raises(PalimpsestError, match="q0 of closed_book twice"):
-        assert_complete(answers, [grid_row(DENSE)], ["closed_book"])
+        assert_complete(answers, of_closed_book(DENSE))
 
 
 def test_complete_answers_pass():
     answers = pandas.concat([answers_of(DENSE, [1, 0]), answers_of(CELL, [0, 0])])
-    assert_complete(answers, [grid_row(DENSE), grid_row(CELL)], ["closed_book"])
+    assert_complete(answers, of_closed_book(DENSE, CELL))
     assert variant_name(grid_row(CELL)) == "tiny/wanda/2-4/s0/none"
 
 

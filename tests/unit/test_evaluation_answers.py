@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 import palimpsest
 from palimpsest.evaluation.data import write_task
+from palimpsest.probing.data import write_probe
 from palimpsest.provenance import PalimpsestError
 
 TOWNS = ["Torun", "Lund", "Faro", "Gdynia"]
@@ -167,7 +168,7 @@ def test_the_job_writes_nothing_but_its_outputs(tiny_model_folder, data, tmp_pat
     (tmp_path / "world" / "tasks" / "attribute_value.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in rows)
     )
-    write_task("attribute_value", probe, world=tmp_path / "world")
+    write_probe("attribute_value", probe, world=tmp_path / "world")
     compress(tiny_model_folder, tmp_path / "cell", method="dense", level="full")
     home, out = tmp_path / "home", tmp_path / "out"
     home.mkdir()
@@ -193,7 +194,7 @@ def test_the_job_writes_nothing_but_its_outputs(tiny_model_folder, data, tmp_pat
         "--tasks",
         *(str(data / task) for task in TASKS),
     ]
-    command += ["--probe", str(probe), "--features", str(out / "features"), "--output", str(out / "answers.parquet")]
+    command += ["--probes", str(probe), "--features", str(out / "features"), "--output", str(out / "answers.parquet")]
     command += ["--cache", str(out / "store"), *identity]
     root = Path(__file__).parents[2]
     done = subprocess.run(

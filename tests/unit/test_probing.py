@@ -1,15 +1,19 @@
 """Probes read what is there, and neither people nor chance pass for knowledge."""
 
-import math
+import json
 
 import numpy as np
 import pytest
 import torch
+from statsmodels.stats.proportion import proportion_confint
 from transformers import AutoModelForCausalLM
 
-from palimpsest.probing import probes
-from palimpsest.probing.features import hidden_states, read_features, write_features
-from palimpsest.provenance import DamagedArtifact
+from palimpsest.probing import questions as probes
+from palimpsest.probing.data import write_probe
+from palimpsest.probing.features import read_features, write_features
+from palimpsest.probing.states import last_states
+from palimpsest.provenance import DamagedArtifact, PalimpsestError
+from palimpsest.settings import Probe
 
 QUESTIONS = ["question : where does Alba Kori live ? answer :", "the dog", "question : where does Ida Reus live ?"]
 
@@ -28,7 +32,7 @@ def synthetic(people=120, classes=4, width=24, signal=3.0, seed=0):
 
 
 def test_features_are_the_hidden_states_of_the_last_token(model, tiny_tokenizer):
-    found = hidden_states(model, tiny_tokenizer, QUESTIONS)
+    found = last_states(model, tiny_tokenizer, QUESTIONS)
     assert found.shape == (3, 3, 32)
     for number, question in enumerate(QUESTIONS):
         ids = torch.tensor([tiny_tokenizer(question)["input_ids"]])
@@ -43,7 +47,7 @@ def test_features_of_a_prompted_model_are_those_behind_its_prompt(tiny_model_fol
 
     base = AutoModelForCausalLM.from_pretrained(tiny_model_folder).eval()
     prompted = get_peft_model(base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)).eval()
-    found = hidden_states(prompted, tiny_tokenizer, QUESTIONS)
+    found = last_states(prompted, tiny_tokenizer, QUESTIONS)
     with torch.no_grad():
         states = prompted(
             torch.tensor([tiny_tokenizer(QUESTIONS[1])["input_ids"]]), output_hidden_states=True
@@ -51,15 +55,31 @@ def test_features_of_a_prompted_model_are_those_behind_its_prompt(tiny_model_fol
     assert torch.allclose(found[:, 1].float(), torch.stack([layer[0, -1] for layer in states]), atol=5e-3)
 
 
+def probe_of(folder, people=3):
+    """The rows of an attribute-value probe about so many people."""
+    rows = [
+        {"id": f"{number}/town", "person": str(number), "attribute": "town", "value": "Lund",
+         "question": QUESTIONS[number % 3]}
+        for number in range(people)
+    ]  # fmt: skip
+    (folder / "world" / "tasks").mkdir(parents=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "world" / "tasks" / "attribute_value.jsonl").write_text(text)
+    write_probe("attribute_value", folder / "attribute_value", world=folder / "world")
+    return folder / "attribute_value"
+
+
 def test_features_are_checked_when_they_are_read(model, tiny_tokenizer, tmp_path):
-    rows = [{"question": question, "person": str(number)} for number, question in enumerate(QUESTIONS)]
-    write_features(model, tiny_tokenizer, rows, tmp_path / "features")
-    hidden, questions = read_features(tmp_path / "features")
-    assert questions == rows
-    assert torch.equal(hidden, hidden_states(model, tiny_tokenizer, QUESTIONS))
-    (tmp_path / "features" / "questions.jsonl").write_text("")
+    data, other = probe_of(tmp_path / "a"), probe_of(tmp_path / "b", people=2)
+    write_features(model, tiny_tokenizer, {data: Probe()}, tmp_path / "features", model_digest="0" * 64)
+    found = read_features(tmp_path / "features", "attribute_value", data)
+    np.testing.assert_array_equal(found["last"], last_states(model, tiny_tokenizer, QUESTIONS).numpy())
+    with pytest.raises(PalimpsestError, match="states of other rows"):
+        read_features(tmp_path / "features", "attribute_value", other)
+    path = tmp_path / "features" / "attribute_value.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(DamagedArtifact):
-        read_features(tmp_path / "features")
+        read_features(tmp_path / "features", "attribute_value", data)
 
 
 def test_a_value_that_is_there_is_read_and_its_control_is_not():
@@ -71,7 +91,7 @@ def test_a_value_that_is_there_is_read_and_its_control_is_not():
 
 def test_noise_gives_chance():
     states, values, people = synthetic(signal=0.0)
-    _, low, high = probes.wilson(probes.predicted(states, values, people))
+    low, high = proportion_confint(probes.predicted(states, values, people).sum(), 120, method="wilson")
     assert low < 0.25 < high
 
 
@@ -97,39 +117,29 @@ def test_rare_classes_are_left_out():
     assert probes.common(values, people).sum() == 60
 
 
-def test_too_few_people_give_no_number():
-    _, values, people = synthetic(people=12)
-    kept = probes.common(values, people)
-    found = probes.metrics(kept[kept], kept[kept])
-    assert found["acc"]["n"] == 0
-    assert math.isnan(found["acc"]["value"])
-
-
-def test_wilson_interval_of_a_textbook():
-    """8 of 10: 0.490 to 0.943 (Newcombe 1998)."""
-    assert probes.wilson(np.array([True] * 8 + [False] * 2)) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
-
-
-def test_a_variant_has_a_row_for_each_attribute_layer_and_metric():
+def test_an_outcome_for_each_attribute_and_layer():
     states, values, people = synthetic()
-    questions = [
-        {"attribute": attribute, "person": person, "value": value}
+    rows = [
+        {"id": f"{person}/{attribute}", "attribute": attribute, "person": person, "value": value}
         for attribute in ("town", "year")
         for person, value in zip(people, values, strict=True)
     ]
     hidden = np.stack([np.concatenate([states, states])] * 5)
-    rows = list(
-        probes.metric_rows(
-            "attribute_value",
-            {"model": "m"} | dict.fromkeys(probes.COLUMNS[1:6], "x"),
-            probes.read_variant(hidden, questions),
-        )
-    )
-    assert {(row["subset"], row["layer"], row["metric"]) for row in rows} == {
-        (subset, layer, metric)
-        for subset in ("town", "year", "all")
-        for layer in (2, 4)
-        for metric in ("acc", "control_acc", "selectivity")
-    }
-    assert {row["n"] for row in rows if row["subset"] == "all"} == {240}
-    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    found = list(probes.outcomes({"last": hidden}, rows, Probe()))
+    assert {(each.subset, each.layer) for each in found} == {("town", 2), ("town", 4), ("year", 2), ("year", 4)}
+    for each in found:
+        assert len(each.rows) == len(each.values) == len(each.controls) == 120
+        by_id = {row["id"]: row["value"] for row in rows}
+        right = [by_id[row] == said for row, said in zip(each.rows, each.said, strict=True)]
+        np.testing.assert_array_equal(each.values, right)
+    assert {each.layer for each in probes.outcomes({"last": hidden}, rows, Probe(layers=[1]))} == {1}
+
+
+def test_too_few_people_are_an_outcome_without_rows():
+    states, values, people = synthetic(people=12)
+    rows = [
+        {"id": person, "attribute": "town", "person": person, "value": value}
+        for person, value in zip(people, values, strict=True)
+    ]
+    (found,) = probes.outcomes({"last": np.stack([states] * 2)}, rows, Probe())
+    assert len(found.rows) == len(found.values) == 0

@@ -53,7 +53,7 @@ def study() -> dict:
             training: {text: recovery_R, validation: recovery_V}
             cells: [atlas/magnitude/0.6, "atlas/magnitude/2:4"]
         tasks: [closed_book, perplexity]
-        probes: [attribute_value]
+        probes: {attribute_value: {}}
     """)
 
 
@@ -63,7 +63,6 @@ def some_tasks(monkeypatch, request):
     if "shipped" not in request.node.name:
         known = {"closed_book": True, "closed_book_mc": True, "perplexity": True, "blimp": False}
         monkeypatch.setattr(references, "tasks", lambda: known)
-        monkeypatch.setattr(references, "probes", lambda: {"attribute_value": True})
 
 
 def changed(study: dict, path: str, value: object) -> dict:
@@ -233,7 +232,14 @@ BAD = [
     ("tasks", ["blimp", "blimp"], "tasks[1]", "stands twice"),
     ("tasks", [], "tasks", "is empty"),
     ("tasks", GONE, "tasks", "missing"),
-    ("probes", ["atribute_value"], "probes[0]", "Did you mean attribute_value"),
+    ("probes", ["atribute_value"], "probes.atribute_value", "Did you mean attribute_value"),
+    ("probes", {"atribute_value": {"rows": 100}}, "probes.atribute_value", "Did you mean attribute_value"),
+    ("probes/attribute_value", {"cells": ["atlas/magnitud/0.6"]}, "probes.attribute_value.cells[0]",
+     "Did you mean atlas/magnitude/0.6"),
+    ("probes/attribute_value", {"only": ["tree_dept"]}, "probes.attribute_value.only[0]", "has no probe"),
+    ("probes/attribute_value", {"pooling": ["cls"]}, "probes.attribute_value.pooling", "no \\[CLS\\] token"),
+    ("probes/attribute_value", {"classifiers": ["svm"]}, "probes.attribute_value.classifiers[0]", "linear"),
+    ("probes/attribute_value", {"rows": 3}, "probes.attribute_value.rows", "at least 10"),
     ("similarity", {"tasks": ["closed_bok"]}, "similarity.tasks[0]", "Did you mean closed_book"),
     ("similarity", {"texts": 3}, "similarity.texts", "at least 10"),
     ("measurement", {"context": []}, "measurement.context", "at least one"),

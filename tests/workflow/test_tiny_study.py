@@ -62,9 +62,9 @@ def test_every_variant_answers_every_question_of_every_task(finished):
 def test_metrics_have_the_probes_with_their_layers(finished):
     metrics = pandas.read_parquet(finished.folder / "results" / "tiny" / "metrics.parquet")
     metrics = metrics[metrics.scoring != "similarity"]  # those have blocks of their own
-    probed = metrics[metrics.scoring == "probe"]
+    probed = metrics[metrics.scoring == "linear"]
     assert set(probed.label) >= {"dense", "gptq", "random"} and set(probed.layer) == {"1", "2"}
-    rest = metrics[(metrics.scoring != "probe") & ~metrics.metric.str.startswith("unsaid_")]
+    rest = metrics[(metrics.scoring != "linear") & ~metrics.metric.str.startswith("unsaid_")]
     assert (rest.layer == "").all()
 
 

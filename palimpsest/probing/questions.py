@@ -9,66 +9,63 @@ control task (the same values dealt out to the people at random: what a probe of
 from __future__ import annotations
 
 import hashlib
-import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from palimpsest.probing.outcome import Outcome
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palimpsest.settings import Probe
+
 FOLDS = 5
 TRAINING_PEOPLE = 10  # of each class, at least, in every training set; rarer classes are left out
 C, TOLERANCE, ITERATIONS = 0.1, 1e-3, 200
-COLUMNS = ("model", "label", "method", "level", "seed", "recovery", "task", "subset", "scoring", "layer", "metric")
-COLUMNS += ("value", "low", "high", "n")
 
 
-@dataclass(frozen=True)
-class Read:
-    """What a probe of one attribute at one layer said of each question that has enough people of its value."""
+def extract(model, tokenizer, rows: Sequence[Mapping[str, Any]], options: Probe) -> dict[str, Tensor]:
+    """`last` (layers + 1, rows, width): the states at each question's last token."""
+    from palimpsest.probing.states import last_states
 
-    layer: int
-    attribute: str
-    numbers: np.ndarray  # of the questions
-    said: np.ndarray
-    right: np.ndarray
-    control_right: np.ndarray
+    return {"last": last_states(model, tokenizer, [row["question"] for row in rows])}
 
 
-def read_variant(hidden: np.ndarray, questions: Sequence[Mapping[str, str]]) -> list[Read]:
-    """Probes of every attribute at the middle layer and the last; hidden: (layers + 1, questions, width)."""
-    by_attribute: dict[str, list[int]] = defaultdict(list)
-    for number, question in enumerate(questions):
-        by_attribute[question["attribute"]].append(number)
+def outcomes(
+    features: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, str]], options: Probe
+) -> Iterator[Outcome]:
+    """Probes of every attribute, at the middle layer and the last if no layers are named."""
+    hidden, by_attribute = features["last"], defaultdict(list)
+    for number, row in enumerate(rows):
+        by_attribute[row["attribute"]].append(number)
     last = len(hidden) - 1
-    found = []
-    for layer in sorted({max(1, last // 2), last}):
+    for layer in options.layers or sorted({max(1, last // 2), last}):
         for attribute, numbers in sorted(by_attribute.items()):
-            people = np.array([questions[number]["person"] for number in numbers])
-            values = np.array([questions[number]["value"] for number in numbers])
+            people = np.array([rows[number]["person"] for number in numbers])
+            values = np.array([rows[number]["value"] for number in numbers])
             kept = common(values, people)
-            people, values = people[kept], values[kept]
-            states = hidden[layer][numbers][kept].astype(np.float32)
-            control = control_labels(values, people, attribute)
+            people, values, numbers = people[kept], values[kept], np.array(numbers)[kept]
+            states = hidden[layer][numbers].astype(np.float32)
             said = predictions(states, values, people)
-            right, control_right = said == values[: len(said)], predicted(states, control, people)
-            found.append(Read(layer, attribute, np.array(numbers)[kept][: len(said)], said, right, control_right))
-    return found
-
-
-def metric_rows(task: str, identity: Mapping[str, Any], read: Sequence[Read]) -> Iterator[dict[str, Any]]:
-    """Rows of `probes.parquet` for one variant: `acc`, `control_acc` and `selectivity` by attribute and layer."""
-    for layer in sorted({each.layer for each in read}):
-        outcomes = {each.attribute: (each.right, each.control_right) for each in read if each.layer == layer}
-        outcomes["all"] = tuple(np.concatenate([pair[side] for pair in outcomes.values()]) for side in (0, 1))
-        for attribute, (right, control_right) in outcomes.items():
-            found = {"task": task, "subset": attribute, "scoring": "probe", "layer": layer}
-            for metric, numbers in metrics(right, control_right).items():
-                yield {column: (dict(identity) | found | {"metric": metric} | numbers)[column] for column in COLUMNS}
+            tested = len(said)  # none where there are no two values to tell apart
+            yield Outcome(
+                subset=attribute,
+                scoring="linear",
+                layer=layer,
+                metric="acc",
+                rows=np.array([rows[number]["id"] for number in numbers[:tested]], dtype=str),
+                clusters=people[:tested],
+                values=(said == values[:tested]).astype(np.float32),
+                controls=predicted(states, control_labels(values, people, attribute), people).astype(np.float32),
+                classes=len(set(values)),
+                said=said,
+            )
 
 
 def common(labels: np.ndarray, people: np.ndarray) -> np.ndarray:
@@ -117,29 +114,6 @@ def control_labels(labels: np.ndarray, people: np.ndarray, salt: str) -> np.ndar
     dealt = sorted(distinct, key=lambda person: _digest(f"{salt}/{person}"))
     control = {person: of_person[other] for person, other in zip(distinct, dealt, strict=True)}
     return np.array([control[person] for person in people])
-
-
-def metrics(right: np.ndarray, control_right: np.ndarray) -> dict[str, dict[str, float | int]]:
-    """Accuracies with Wilson's intervals, and their difference with Newcombe's."""
-    accuracy, control = wilson(right), wilson(control_right)
-    (a, a_low, a_high), (b, b_low, b_high) = accuracy, control
-    selectivity = (a - b, a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low))
-    found = {"acc": (accuracy, right), "control_acc": (control, control_right), "selectivity": (selectivity, right)}
-    return {
-        metric: {"value": value, "low": low, "high": high, "n": len(answers)}
-        for metric, ((value, low, high), answers) in found.items()
-    }
-
-
-def wilson(right: np.ndarray, z: float = 1.959963984540054) -> tuple[float, float, float]:
-    """A share with its 95 % interval; not a number where there is nothing to count."""
-    n = len(right)
-    if not n:
-        return math.nan, math.nan, math.nan
-    share = float(right.mean())
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return share, max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _outside(folds: np.ndarray) -> list[int]:
