@@ -21,7 +21,7 @@ from palimpsest.recovery.manual import manual as recoveries
 ROOT = Path(__file__).parent.parent
 ENTRIES = {
     "models": "model", "calibration": "name", "allocation": "name", "compression": "label", "recovery": "name",
-    "data": "task",
+    "data": "task", "probes": "probe",
 }  # fmt: skip
 PREFACE = """# Every key of a study
 

@@ -77,7 +77,9 @@ class Study(Settings):
         "their files): against the dense model's, and by grades. Its agreement with GPT-4 stands beside its scores.",
         examples=["atlas"],
     )
-    probes: Annotated[dict[str, Probe], BeforeValidator(_probes)] = Field(
+    probes: Annotated[
+        dict[str, Probe], BeforeValidator(_probes, json_schema_input_type=list[str] | dict[str, Probe])
+    ] = Field(
         default_factory=dict,
         description="Probe or set of probes (files of `palimpsest/probing/tasks/`, without `.yaml`) → what is probed, "
         "and how. A list of names stands for their defaults.",

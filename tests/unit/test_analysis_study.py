@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -23,12 +24,17 @@ class Grid:
 
     judged_tasks = ()
     recoveries: ClassVar[dict] = {}
+    probes: ClassVar[dict] = {}
+    study = SimpleNamespace(tasks=list(TASKS), world=None)
 
     def variants(self):
         return [
             Variant(Cell("stories", "dense", "dense", "full", 0)),
             Variant(Cell("stories", "magnitude", "magnitude", "2:4", 0)),
         ]
+
+    def tasks(self, variant):
+        return list(TASKS)
 
     def calibration(self, cell):
         return None
@@ -56,7 +62,7 @@ def results(tmp_path):
 def test_study_without_a_world_is_analysed_to_the_same_bytes(results):
     digests = []
     for _ in range(2):
-        analyse(results, Grid(), list(TASKS), CLAIMS)
+        analyse(results, Grid(), CLAIMS)
         digests.append([digest_file(results / name) for name in ("answers.parquet", "metrics.parquet", "claims.json")])
     assert digests[0] == digests[1]
     metrics = pandas.read_parquet(results / "metrics.parquet")
@@ -72,5 +78,5 @@ def test_study_without_a_world_is_analysed_to_the_same_bytes(results):
 def test_study_with_a_missing_variant_leaves_no_tables(results):
     (Path(Grid().variants()[1].folder(str(results))) / "answers.parquet").unlink()
     with pytest.raises(PalimpsestError, match=r"magnitude/2-4/s0/none/answers\.parquet: there is no such file"):
-        analyse(results, Grid(), list(TASKS), CLAIMS)
+        analyse(results, Grid(), CLAIMS)
     assert not list(results.glob("*.parquet"))

@@ -40,7 +40,8 @@ def test_stages_come_in_the_order_of_a_run_and_sum_to_the_total(folder):
     ("job", "stage"),
     [("world", "sources"), ("import_model/stories260K", "sources"), ("task_data/closed_book", "data"),
      ("calibrate/atlas/generic/s0", "calibrate"), ("recover/a/b/2-4/s0/prompt-32", "recover"),
-     ("evaluate/a/b/2-4/s0/none", "evaluate"), ("probe/tree_depth", "probe"), ("floor/atlas", "probe"), ("measure", "measure"), ("tables", "report"),
+     ("evaluate/a/b/2-4/s0/none", "evaluate"), ("probe/tree_depth", "probe"),
+     ("floor/atlas", "probe"), ("measure", "measure"), ("tables", "report"),
      ("something/new", "other")],
 )  # fmt: skip
 def test_a_jobs_path_tells_its_stage(job, stage):

@@ -335,7 +335,7 @@ def test_without_a_world_what_asks_about_it_is_refused(study):
     study["models"] = {"atlas": {"source": "folder", "path": "models/x"}}
     del study["world"]
     message = str(complaint(study))
-    for place in ("tasks[0]", "probes[0]", "calibration.generic.text", "recovery.lora-r4.training.text"):
+    for place in ("tasks[0]", "probes.attribute_value", "calibration.generic.text", "recovery.lora-r4.training.text"):
         assert f"my.yaml: {place}: " in message
 
 
