@@ -36,38 +36,63 @@ def means(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.concatenate([total[None] / count, (total - values) / (count - 1)]), 0, -1)
 
 
-def linear_cka(x: np.ndarray, y: np.ndarray, texts: np.ndarray | None = None) -> np.ndarray:
+def linear_cka(
+    x: np.ndarray, y: np.ndarray, texts: np.ndarray | None = None, unbiased: bool | None = None
+) -> np.ndarray:
     """Linear CKA (Kornblith et al. 2019, arXiv:1905.00414) as a statistic, (texts + 1,).
 
     x, y: (examples, features) of each model. texts: (examples,), the number of each example's text from 0 on; each is a
         text of its own if left out.
+    unbiased: the unbiased HSIC (Song et al. 2012, JMLR 13:1393) in the plain one's place, which is too large where
+        examples are few beside features; if left out, where there are fewer of them.
 
-    With fewer examples than features the plain HSIC is biased upwards, and the unbiased one takes its place (Song et
-    al. 2012, JMLR 13:1393). Not a number where a side does not vary.
+    Not a number where a side does not vary.
     """
-    unbiased = len(x) < max(x.shape[1], y.shape[1])
-    x, y = (np.asarray(side, np.float64) - np.mean(side, axis=0, dtype=np.float64) for side in (x, y))
-    kernels = [side @ side.T for side in (x, y)]
-    if unbiased:
-        for kernel in kernels:
-            np.fill_diagonal(kernel, 0)
-    texts = np.arange(len(x)) if texts is None else texts
-    # One column a statistic: which examples are in.
-    chosen = np.concatenate([np.ones((len(x), 1)), texts[:, None] != np.arange(texts.max() + 1)], axis=1).astype(float)
-    rows = [kernel @ chosen for kernel in kernels]
-    own, other, both = (_hsic(kernels, rows, chosen, pair, unbiased) for pair in ((0, 0), (1, 1), (0, 1)))
+    if unbiased is None:
+        unbiased = len(x) < max(x.shape[1], y.shape[1])
+    return linear_cka_map(x[None], y[None], texts, unbiased)[0, 0]
+
+
+def linear_cka_map(x: np.ndarray, y: np.ndarray, texts: np.ndarray | None = None, unbiased: bool = True) -> np.ndarray:
+    """Linear CKA of every layer of one model with every layer of another, (layers of x, layers of y, texts + 1).
+
+    x, y: (layers, examples, features) of the same examples; texts as in `linear_cka`.
+    """
+    texts = np.arange(x.shape[1]) if texts is None else texts
+    rows, columns = ([_Kernel(layer, texts, unbiased) for layer in side] for side in (x, y))
+    own, other = (np.array([_hsic(kernel, kernel) for kernel in side]) for side in (rows, columns))
+    both = np.array([[_hsic(k, l) for l in columns] for k in rows])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return both / np.sqrt(own * other)
+        return both / np.sqrt(own[:, None] * other[None])
 
 
-def _hsic(kernels, rows, chosen, pair: tuple[int, int], unbiased: bool) -> np.ndarray:
-    """HSIC of two kernels, up to a factor that cancels in CKA, for every choice of examples."""
-    (k, l), (k_rows, l_rows) = ((each[pair[0]], each[pair[1]]) for each in (kernels, rows))
+class _Kernel:
+    """The likeness of all pairs of examples, (examples, examples), and its sums of rows with each text left out."""
+
+    def __init__(self, features: np.ndarray, texts: np.ndarray, unbiased: bool) -> None:
+        features = np.asarray(features, np.float64)
+        features = features - features.mean(0)
+        self.values, self.unbiased = features @ features.T, unbiased
+        if unbiased:
+            np.fill_diagonal(self.values, 0)
+        self.of_text = (texts[:, None] == np.arange(texts.max() + 1)).astype(float)
+        # One column a statistic: which examples are in.
+        self.chosen = np.concatenate([np.ones((len(features), 1)), 1 - self.of_text], axis=1)
+        self.sums = self.values @ self.chosen
+
+
+def _hsic(k: _Kernel, l: _Kernel) -> np.ndarray:
+    """HSIC of two kernels, up to a factor that cancels in CKA, on all texts and with each left out."""
+    chosen, of_text = k.chosen, k.of_text
     count = chosen.sum(0)
-    trace = (((k * l) @ chosen) * chosen).sum(0)
-    sums = (k_rows * chosen).sum(0) * (l_rows * chosen).sum(0)
-    crossed = (k_rows * l_rows * chosen).sum(0)
-    if unbiased:
+    products = k.values * l.values
+    # What a text leaves out of the sum over all pairs: its rows and columns, of which its own pairs were counted twice.
+    by_text = products @ of_text
+    left_out = 2 * by_text.sum(0) - (of_text * by_text).sum(0)
+    trace = products.sum() - np.concatenate([[0], left_out])
+    sums = (k.sums * chosen).sum(0) * (l.sums * chosen).sum(0)
+    crossed = (k.sums * l.sums * chosen).sum(0)
+    if k.unbiased:
         return trace + sums / ((count - 1) * (count - 2)) - 2 * crossed / (count - 2)
     return trace + sums / count**2 - 2 * crossed / count
 
