@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 
+from palimpsest.world.trees import Tree, phrase, word
+
 ANIMALS = """
     dog cat horse cow goat sheep fox wolf bear mouse rabbit duck goose hen owl crow frog bee ant otter lamb calf
     crane heron badger swan
@@ -77,8 +79,13 @@ def plural(noun: str) -> str:
     return noun + "s"
 
 
+DETERMINERS = {True: ["the", "these", "some", "many", "two"], False: ["the", "this", "one", "every"]}  # many or one
+TAGS = {"many": "JJ", "two": "CD", "one": "CD"}  # of the words before a noun that are not DT
+FULL_STOP = word(".", ".", "punct")
+
+
 class Grammar:
-    """Draws sentences; `rng` decides everything."""
+    """Draws sentences with their analysis; `rng` decides everything."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -89,56 +96,74 @@ class Grammar:
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
 
-    def noun_phrase(self, animate: bool = True, depth: int = 0) -> tuple[str, bool]:
-        """A noun phrase and whether it is plural."""
+    def noun_phrase(self, animate: bool = True, depth: int = 0) -> Tree:
         noun = self.pick(ANIMALS + HUMANS if animate else PLANTS + TOOLS)
         many = self.chance(0.4)
-        determiner = self.pick(["the", "these", "some", "many", "two"] if many else ["the", "this", "one", "every"])
-        words = [determiner]
-        if self.chance(0.35):
-            words.append(self.pick(ADJECTIVES))
-        words.append(plural(noun) if many else noun)
+        determiner = self.pick(DETERMINERS[many])
+        adjective = word("JJ", self.pick(ADJECTIVES), "amod") if self.chance(0.35) else None
+        after = None
         if depth < 2 and self.chance(0.2):
-            words += [self.pick(PREPOSITIONS), "the", self.pick(PLACES)]
+            preposition, place = self.pick(PREPOSITIONS), self.pick(PLACES)
+            where = phrase("NP", word("DT", "the", "det"), word("NN", place))
+            after = phrase("PP", word("IN", preposition, "case"), where).hung("nmod")
         elif depth < 2 and self.chance(0.15):
-            words += ["that", self.verb_phrase(many, self.pick(["present", "past"]), depth + 1)]
-        return " ".join(words), many
+            parts = self.verb_phrase(many, self.pick(["present", "past"]), depth + 1)
+            after = phrase("SBAR", word("WDT", "that", "nsubj"), phrase("S", *parts)).hung("acl:relcl")
+        head = word("NNS" if many else "NN", plural(noun) if many else noun, lemma=noun)
+        return phrase("NP", word(TAGS.get(determiner, "DT"), determiner, _relation(determiner)), adjective, head, after)
 
-    def verb(self, forms: tuple[str, str, str], many: bool, tense: str, negated: bool) -> str:
+    def verb(self, forms: tuple[str, str, str], many: bool, tense: str, negated: bool) -> Tree:
         base, singular, past = forms
+        tag = "VBD" if tense == "past" else "VBP" if many else "VBZ"
         if negated:
-            return f"{'did' if tense == 'past' else 'do' if many else 'does'} not {base}"
-        return past if tense == "past" else base if many else singular
+            helper = "did" if tense == "past" else "do" if many else "does"
+            verbs = word(tag, helper, "aux", lemma="do"), word("RB", "not", "advmod"), word("VB", base)
+            return phrase("VP", *verbs)
+        return phrase("VP", word(tag, past if tense == "past" else base if many else singular, lemma=base))
 
-    def verb_phrase(self, many: bool, tense: str, depth: int) -> str:
+    def verb_phrase(self, many: bool, tense: str, depth: int) -> tuple[Tree, ...]:
+        """The verb, and its object if it has one."""
         negated = self.chance(0.15)
         if self.chance(0.45):
-            return self.verb(self.pick(INTRANSITIVE), many, tense, negated)
-        target, _ = self.noun_phrase(animate=self.chance(0.7), depth=depth + 1)
-        return f"{self.verb(self.pick(TRANSITIVE), many, tense, negated)} {target}"
+            return (self.verb(self.pick(INTRANSITIVE), many, tense, negated),)
+        target = self.noun_phrase(animate=self.chance(0.7), depth=depth + 1).hung("obj")
+        return self.verb(self.pick(TRANSITIVE), many, tense, negated), target
 
-    def clause(self, depth: int = 0) -> str:
+    def clause(self, depth: int = 0) -> Tree:
         tense = self.pick(["present", "past"])
-        subject, many = self.noun_phrase(depth=depth)
+        subject = self.noun_phrase(depth=depth).hung("nsubj")
+        many = is_plural(subject)
         if depth < 2 and self.chance(0.12):
-            return f"{subject} {self.verb(self.pick(CLAUSE_VERBS), many, tense, False)} that {self.clause(depth + 1)}"
-        words = [subject, self.verb_phrase(many, tense, depth)]
-        if self.chance(0.3):
-            words.append(self.pick(TIMES[tense]))
-        return " ".join(words)
+            verb = self.verb(self.pick(CLAUSE_VERBS), many, tense, False)
+            said = phrase("SBAR", word("IN", "that", "mark"), self.clause(depth + 1))
+            return phrase("S", subject, verb, said.hung("ccomp"))
+        parts = self.verb_phrase(many, tense, depth)
+        time = phrase("ADVP", word("RB", self.pick(TIMES[tense]))).hung("advmod") if self.chance(0.3) else None
+        return phrase("S", subject, *parts, time)
 
-    def definition(self) -> str:
+    def definition(self) -> Tree:
         noun, other = self.pick(list(HYPERNYMS)), self.pick(list(HYPERNYMS))
-        if self.chance(0.5) or HYPERNYMS[noun] == HYPERNYMS[other]:
-            return f"every {noun} is {'an' if HYPERNYMS[noun] == 'animal' else 'a'} {HYPERNYMS[noun]}"
-        return f"no {noun} is {'an' if HYPERNYMS[other] == 'animal' else 'a'} {HYPERNYMS[other]}"
+        every = self.chance(0.5) or HYPERNYMS[noun] == HYPERNYMS[other]
+        kind = HYPERNYMS[noun if every else other]
+        subject = phrase("NP", word("DT", "every" if every else "no", "det"), word("NN", noun))
+        what = phrase("NP", word("DT", "an" if kind == "animal" else "a", "det"), word("NN", kind))
+        return phrase("S", subject.hung("nsubj"), phrase("VP", word("VBZ", "is", lemma="be")).hung("cop"), what)
+
+    def tree(self) -> Tree:
+        """A sentence with its analysis."""
+        if self.chance(0.1):
+            return _ended(self.definition())
+        if self.chance(0.15):
+            first, joined, second = self.clause(1), self.pick(["and", "but", "while"]), self.clause(1)
+            if joined == "while":
+                other = phrase("SBAR", word("IN", joined, "mark"), second).hung("advcl")
+            else:
+                other = phrase("CONJP", word("CC", joined, "cc"), second).hung("conj")
+            return phrase("S", first, other, FULL_STOP)
+        return _ended(self.clause())
 
     def sentence(self) -> str:
-        if self.chance(0.1):
-            return self.definition() + " ."
-        if self.chance(0.15):
-            return f"{self.clause(1)} {self.pick(['and', 'but', 'while'])} {self.clause(1)} ."
-        return self.clause() + " ."
+        return self.tree().text()
 
     def paragraph(self, words: int) -> str:
         """Sentences of together at most `words` tokens (at least one sentence)."""
@@ -149,6 +174,18 @@ class Grammar:
                 break
             text = candidate
         return text
+
+
+def is_plural(noun_phrase: Tree) -> bool:
+    return noun_phrase.head().label == "NNS"
+
+
+def _relation(determiner: str) -> str:
+    return {"DT": "det", "JJ": "amod", "CD": "nummod"}[TAGS.get(determiner, "DT")]
+
+
+def _ended(clause: Tree) -> Tree:
+    return Tree("S", (*clause.parts, FULL_STOP))
 
 
 def vocabulary() -> set[str]:
