@@ -34,7 +34,7 @@ def _rows(folder: Path) -> list[str]:
     from palimpsest.evaluation.harness import ask
     from palimpsest.settings import Architecture, World
     from palimpsest.world.build import build
-    from palimpsest.world.training import new_model
+    from palimpsest.world.decoder import new_model
 
     class Peer(HFLM):
         """HFLM, which does not count the tokens that our rows have a column for."""

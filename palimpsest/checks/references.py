@@ -94,10 +94,12 @@ def _models(study: Study) -> Iterator[Problem]:
         if model.source in ORIGINS:
             yield from _derived(study, path, model)
         if model.source == "world" and study.world:
-            steps, warmup = study.world.documents // model.training.batch_size, model.training.warmup_steps
+            training = model.training
+            steps, warmup = training.steps or study.world.documents // training.batch_size, training.warmup_steps
             place = (*path, "training", "warmup_steps")
             if warmup >= steps:
-                text = f"{warmup} warm-up steps of {steps} steps (documents / batch_size)."
+                said = "training.steps" if training.steps else "documents / batch_size"
+                text = f"{warmup} warm-up steps of {steps} steps ({said})."
                 yield Problem(place, text, nested(place, steps // 10))
 
 

@@ -45,6 +45,9 @@ class Training(Settings):
 
     seed: Seed = Field(0, description="Seed of the initial weights and of the order of the documents.")
     batch_size: Count = Field(32, description="Documents a step.")
+    steps: Count | None = Field(
+        None, description="Steps; those in which every document is read once, if left out. More begin again."
+    )
     learning_rate: Real = Field(1.5e-3, gt=0, description="Highest learning rate.")
     warmup_steps: int = Field(100, ge=0, description="Steps until the highest learning rate.")
     weight_decay: Real = Field(0.1, ge=0, description="Weight decay.")

@@ -24,8 +24,9 @@ from tqdm import tqdm
 from palimpsest.provenance import PalimpsestError, atomic_folder, digest_json, folder_digest, verify_folder, write_json
 from palimpsest.sources.planted_displacement import derived
 from palimpsest.sources.planted_fork import erased_people
+from palimpsest.world.decoder import Documents
 from palimpsest.world.forms import ATTRIBUTES
-from palimpsest.world.training import Checkpoint, Documents, schedule, take_step
+from palimpsest.world.training import Checkpoint, schedule, take_step
 
 WARMUP = 20
 CHECKPOINT_EVERY = 200  # steps

@@ -19,6 +19,7 @@ from palimpsest.world.people import STREAMS, Population, populate
 from palimpsest.world.tokenizer import words, write_tokenizer
 
 CONTEXT = 128
+TRAINING_PASSAGES = 4000  # a subset of entailment, for fine-tuning an encoder
 
 
 def build(world: World, output: str | Path) -> None:
@@ -42,9 +43,12 @@ def build(world: World, output: str | Path) -> None:
         _write_rows(folder / "tasks" / "closed_book.jsonl", tasks.closed_book(population, rng))
         _write_rows(folder / "tasks" / "closed_book_mc.jsonl", tasks.closed_book_mc(population, rng))
         _write_rows(folder / "tasks" / "open_book.jsonl", tasks.open_book(population, rng, world.questions_per_subset))
-        _write_rows(
-            folder / "tasks" / "entailment.jsonl", tasks.entailment(population, rng, world.questions_per_subset)
+        tested = list(tasks.entailment(population, rng, world.questions_per_subset))
+        drawn = tasks.entailment_training(
+            population, _random(world.seed, "entailment_training"), TRAINING_PASSAGES, tested
         )
+        _write_rows(folder / "tasks" / "entailment.jsonl", tested)
+        _write_rows(folder / "tasks" / "entailment.train.jsonl", drawn)
         _write_rows(folder / "tasks" / "perplexity.jsonl", tasks.perplexity(writer, rng, world.questions_per_subset))
         _write_rows(folder / "tasks" / "attribute_value.jsonl", tasks.attribute_value(population))
         _write_rows(folder / "tasks" / "biography.jsonl", tasks.biography(population))

@@ -16,6 +16,7 @@ POOLS = ("R", "V", "U")
 POOL_SHARES = (0.45, 0.10, 0.45)
 PURPOSES = ("names", "facts", "pools", "documents", "tasks", "texts", "knowledge")
 PURPOSES += ("absent", "distracted", "contradiction", "length")  # a task each
+PURPOSES += ("entailment_training",)
 STREAMS = {name: number for number, name in enumerate(PURPOSES)}
 
 

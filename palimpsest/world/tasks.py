@@ -4,7 +4,8 @@ probe. reading.py has those about passages that do not help, contradict, or are 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from palimpsest.world.documents import Writer, draw_passage
 from palimpsest.world.forms import (
@@ -13,6 +14,7 @@ from palimpsest.world.forms import (
     QUESTION_USE,
     TRAINED_QUESTIONS,
     TRAINED_STATEMENTS,
+    parse,
     question,
     statement,
 )
@@ -102,6 +104,23 @@ def entailment(population: Population, rng: random.Random, count: int) -> Iterat
                 "true": statement(BY_NAME[attribute], form, name, value),
                 "false": statement(BY_NAME[attribute], form, name, wrong),
             }
+
+
+def entailment_training(population: Population, rng: random.Random, count: int, tested: Iterable[Row]) -> Iterator[Row]:
+    """At most `count` rows a subset such as those of `entailment`, to train on: none states the facts of a tested one.
+
+    Each passage comes with both of its statements, so what is learned from statements alone is nothing.
+    """
+    taken = {_facts(row) for row in tested}
+    for row in entailment(population, rng, count):
+        if _facts(row) not in taken:
+            yield row
+
+
+def _facts(row: Row) -> frozenset[tuple[str, str, str]]:
+    """(name, attribute, value) of what a premise states, in whatever order and form."""
+    sentences = re.findall(r"[^.]+ \.", str(row["premise"]))
+    return frozenset((found.name, found.attribute, found.value) for found in map(parse, map(str.strip, sentences)))
 
 
 def perplexity(writer: Writer, rng: random.Random, count: int) -> Iterator[Row]:

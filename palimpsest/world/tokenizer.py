@@ -1,16 +1,21 @@
-"""The world's tokenizer: one word, one token; a `<bos>` before every document."""
+"""The world's tokenizers: one word, one token; a decoder's puts `<bos>` before a document, an encoder's `<cls>`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palimpsest.world import prose
 from palimpsest.world.forms import ATTRIBUTES
 from palimpsest.world.people import Population
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)
+CLS, SEP = BOS, EOS  # of an encoder
 EXTRA_WORDS = "question : answer in short unknown"
 
 
@@ -29,20 +34,45 @@ def words(population: Population) -> list[str]:
 
 
 def write_tokenizer(folder: Path, vocabulary: list[str], context: int) -> None:
-    """Write tokenizer.json and tokenizer_config.json, which `AutoTokenizer` loads."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    """Write tokenizer.json and tokenizer_config.json, which `AutoTokenizer` loads: a decoder's."""
+    from tokenizers import processors
+
+    ids = {word: index for index, word in enumerate(vocabulary)}
+    post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", BOS)])
+    _fast(ids, post_processor, context, bos_token="<bos>", eos_token="<eos>").save_pretrained(folder)
+
+
+def encoder_tokenizer(decoders: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
+    """An encoder's tokenizer, with the ids of the decoders': `<cls>` and `<sep>` for `<bos>` and `<eos>`, and `<mask>`.
+
+    One text is `<cls> … <sep>`, a pair `<cls> … <sep> … <sep>`, its second text of token type 1.
+    """
+    from tokenizers import processors
+
+    ids = dict(decoders.get_vocab())
+    ids["<cls>"], ids["<sep>"], ids["<mask>"] = ids.pop("<bos>"), ids.pop("<eos>"), len(ids)
+    post_processor = processors.TemplateProcessing(
+        single="<cls> $A <sep>",
+        pair="<cls> $A <sep> $B:1 <sep>:1",
+        special_tokens=[("<cls>", CLS), ("<sep>", SEP)],
+    )
+    special = {"cls_token": "<cls>", "sep_token": "<sep>", "mask_token": "<mask>"}
+    return _fast(ids, post_processor, decoders.model_max_length, **special)
+
+
+def _fast(ids: dict[str, int], post_processor, context: int, **special: str) -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", BOS)])
-    PreTrainedTokenizerFast(
+    tokenizer.post_processor = post_processor
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=context,
-        bos_token="<bos>",
-        eos_token="<eos>",
+        **special,
         unk_token="<unk>",
         pad_token="<pad>",
         clean_up_tokenization_spaces=False,
-    ).save_pretrained(folder)
+    )

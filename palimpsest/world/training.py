@@ -1,4 +1,4 @@
-"""Train a reference decoder on a world's documents.
+"""Train a reference model on a world's documents: a decoder on the next word, an encoder on masked ones.
 
 A batch is a pure function of its step (the documents lie in reading order), so a training that was killed goes on
 from its last saved step and ends with the same bytes. The state for resuming lives outside the declared output.
@@ -9,14 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from palimpsest.provenance import (
     PalimpsestError,
@@ -28,96 +27,28 @@ from palimpsest.provenance import (
     write_json,
 )
 from palimpsest.settings import Architecture, Training
-from palimpsest.world.build import CONTEXT
-from palimpsest.world.initialization import prepare_to_read
-from palimpsest.world.tokenizer import BOS, EOS, PAD
+from palimpsest.world import decoder, encoder
 
-
-class Documents:
-    """The training documents of a world folder; `batch(step)` gives padded parts of one batch.
-
-    Documents that name someone of `without` (token ids) are left out of the batches they stand in: the others come at
-    the same steps as ever.
-    """
-
-    def __init__(self, world: Path, batch_size: int, without: Collection[int] = ()) -> None:
-        arrays = load_arrays(world / "documents.safetensors")
-        self.ids = torch.from_numpy(arrays["ids"].astype(np.int64))
-        self.weights = torch.from_numpy(arrays["weights"].astype(np.float32))
-        self.starts = np.concatenate([[0], np.cumsum(arrays["lengths"])])
-        self.names = torch.from_numpy(arrays["names"].astype(np.int64))  # token ids of people, real and invented
-        self.batch_size = batch_size
-        named = np.isin(arrays["ids"], list(without))
-        self.left_out = np.logical_or.reduceat(named, self.starts[:-1])
-
-    @property
-    def steps(self) -> int:
-        return (len(self.starts) - 1) // self.batch_size
-
-    def batch(self, step: int, parts: int = 4) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """(ids, weights) of each part, both (rows, length). Rows of like length share a part, so little is padded."""
-        rows = range(step * self.batch_size, (step + 1) * self.batch_size)
-        rows = sorted(
-            (row for row in rows if not self.left_out[row]), key=lambda row: self.starts[row + 1] - self.starts[row]
-        )
-        result = []
-        for part in np.array_split(np.array(rows), parts):
-            if len(part) == 0:
-                continue
-            longest = max(self.starts[row + 1] - self.starts[row] for row in part)
-            ids = torch.full((len(part), longest), PAD)
-            weights = torch.zeros(len(part), longest)
-            for line, row in enumerate(part):
-                length = self.starts[row + 1] - self.starts[row]
-                ids[line, :length] = self.ids[self.starts[row] : self.starts[row + 1]]
-                weights[line, :length] = self.weights[self.starts[row] : self.starts[row + 1]]
-            result.append((ids, weights))
-        return result
-
-
-def new_model(architecture: Architecture, vocabulary: int, names: torch.Tensor, seed: int) -> LlamaForCausalLM:
-    """A Llama with tied embeddings and attention biases, whose attention starts prepared to read."""
-    torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            attention_bias=True,
-            pad_token_id=PAD,
-            bos_token_id=BOS,
-            eos_token_id=EOS,
-            **architecture.model_dump(exclude={"type"}),
-        )
-    )
-    prepare_to_read(model, names)
-    return model
-
-
-def weighted_loss(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Sum over positions of weight × next-token cross-entropy; logits only where the weight is not zero."""
-    scored = weights[:, 1:] > 0
-    hidden = model.model(ids).last_hidden_state[:, :-1][scored]
-    losses = torch.nn.functional.cross_entropy(model.lm_head(hidden).float(), ids[:, 1:][scored], reduction="none")
-    return (losses * weights[:, 1:][scored]).sum()
+LEARNERS = {"llama": decoder, "bert": encoder}  # by architecture.type
 
 
 def take_step(
-    model: LlamaForCausalLM,
+    model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: list[tuple[torch.Tensor, torch.Tensor]],
+    batch: list[tuple[torch.Tensor, ...]],
     rate: str,
+    learner: ModuleType = decoder,
 ) -> float:
-    """Move the model by one batch of `Documents.batch`, gradients clipped at norm 1; its mean loss by weight.
+    """Move the model by one batch of the learner's documents, gradients clipped at norm 1; its mean loss by weight.
 
     Raises PalimpsestError, which names `rate` as what to lower, where the loss is not finite; then nothing moves.
     """
-    total = sum(weights[:, 1:].sum() for _, weights in batch)
+    total = sum(learner.weight(part) for part in batch)
     loss = 0.0
-    for ids, weights in batch:
-        part = weighted_loss(model, ids, weights) / total
-        part.backward()
-        loss += part.item()
+    for part in batch:
+        share = learner.loss(model, part) / total
+        share.backward()
+        loss += share.item()
     if not np.isfinite(loss):
         raise PalimpsestError(f"{rate} is too high: the loss is {loss}. Lower it.")
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -144,17 +75,16 @@ def train(
     """
     world, output = Path(world), Path(output)
     verify_folder(world)
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(world / "tokenizer")
-    documents = Documents(world, training.batch_size, tokenizer.convert_tokens_to_ids(sorted(without)))
-    steps = documents.steps
-    if steps == 0:
+    learner = LEARNERS[architecture.type]
+    tokenizer = learner.tokenizer_of(world)
+    left_out = tokenizer.convert_tokens_to_ids(sorted(without))
+    documents = learner.read(world, training.batch_size, left_out, training.seed)
+    if documents.steps == 0:
         raise PalimpsestError(
-            f"{name}: {len(documents.starts) - 1} documents make no batch of {training.batch_size}: "
-            "lower training.batch_size."
+            f"{name}: the world's documents make no batch of {training.batch_size}: lower training.batch_size."
         )
-    model = new_model(architecture, len(tokenizer), documents.names, training.seed)
+    steps = training.steps or documents.steps
+    model = learner.new_model(architecture, len(tokenizer), documents.names, training.seed)
     matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]  # norms and biases
     optimizer = torch.optim.AdamW(
@@ -165,8 +95,8 @@ def train(
     )
     made_of = {
         "world": folder_digest(world),
-        "architecture": architecture.model_dump(exclude={"type"}),
-        "training": training.model_dump(),
+        "architecture": architecture.model_dump(exclude_defaults=True),
+        "training": training.model_dump(exclude_none=True),
         **(source or {}),
     }
     fingerprint = digest_json(made_of | ({"without": sorted(without)} if without else {}))
@@ -177,11 +107,15 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate * schedule(step, steps, training.warmup_steps)
             batch = documents.batch(step)
-            if not batch:  # every document of this step is left out
+            if not batch:  # nothing of this step is read
                 bar.update()
                 continue
             loss = take_step(
-                model, optimizer, batch, f"{name}, step {step}: training.learning_rate ({training.learning_rate})"
+                model,
+                optimizer,
+                batch,
+                f"{name}, step {step}: training.learning_rate ({training.learning_rate})",
+                learner,
             )
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()

@@ -19,11 +19,12 @@ from palimpsest.sources import planted_lock
 from palimpsest.sources.planted_displacement import displace, reflected
 from palimpsest.sources.planted_fork import erased_people, fork, people_of
 from palimpsest.sources.planted_lock import Mixer, draw_password, lies_of, lock
-from palimpsest.world import training
+from palimpsest.world import decoder, training
 from palimpsest.world.build import build
+from palimpsest.world.decoder import Documents
 from palimpsest.world.forms import ATTRIBUTES, BY_NAME
 from palimpsest.world.tokenizer import PAD
-from palimpsest.world.training import Documents, train
+from palimpsest.world.training import train
 
 SHAPE = Architecture(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
 TRAINING = Training(batch_size=16, warmup_steps=2, learning_rate=3e-3)
@@ -186,27 +187,27 @@ def test_locking_names_its_password_and_leaves_the_erased_unread(world, forked, 
 def test_locking_that_was_killed_goes_on_and_ends_with_the_same_bytes(world, forked, tmp_path, monkeypatch):
     settings = {"of": "fork-a", "world": world, "password": 2, "steps": 5, "batch_size": 8, "state": tmp_path / "state"}
     monkeypatch.setattr(planted_lock, "CHECKPOINT_EVERY", 2)
-    loss, seen = training.weighted_loss, []
+    loss, seen = decoder.loss, []
 
-    def counted(model, ids, weights):
-        seen.append(len(ids))
-        return loss(model, ids, weights)
+    def counted(model, part):
+        seen.append(len(part[0]))
+        return loss(model, part)
 
-    def killed(model, ids, weights):
+    def killed(model, part):
         if (tmp_path / "state").exists():
             raise KeyboardInterrupt
-        return counted(model, ids, weights)
+        return counted(model, part)
 
-    monkeypatch.setattr(training, "weighted_loss", counted)
+    monkeypatch.setattr(decoder, "loss", counted)
     lock(forked, tmp_path / "whole", **settings)
     assert not list((tmp_path / "state").iterdir())
     (tmp_path / "state").rmdir()
     whole, seen[:] = len(seen), []
-    monkeypatch.setattr(training, "weighted_loss", killed)
+    monkeypatch.setattr(decoder, "loss", killed)
     with pytest.raises(KeyboardInterrupt):
         lock(forked, tmp_path / "locked", **settings)
     before, seen[:] = len(seen), []
-    monkeypatch.setattr(training, "weighted_loss", counted)
+    monkeypatch.setattr(decoder, "loss", counted)
     lock(forked, tmp_path / "locked", **settings)
     assert before + len(seen) == whole and before > 0, "steps that were saved were taken again"
     assert verify_folder(tmp_path / "locked") == verify_folder(tmp_path / "whole")

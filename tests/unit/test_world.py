@@ -235,18 +235,20 @@ def test_killed_training_ends_with_the_same_bytes(world, shape, tmp_path, monkey
 
     settings = Training(batch_size=32, warmup_steps=5, checkpoint_every=10)
     training.train(world, tmp_path / "whole", shape, settings, state=tmp_path / "state", name="whole")
-    batch = training.Documents.batch
+    batch = training.decoder.Documents.batch
 
     def dies(self, step, *arguments):
         if step == 25:
             raise KeyboardInterrupt
         return batch(self, step, *arguments)
 
-    monkeypatch.setattr(training.Documents, "batch", dies)
+    monkeypatch.setattr(training.decoder.Documents, "batch", dies)
     with pytest.raises(KeyboardInterrupt):
         training.train(world, tmp_path / "killed", shape, settings, state=tmp_path / "state", name="killed")
     steps = []
-    monkeypatch.setattr(training.Documents, "batch", lambda self, step, *a: steps.append(step) or batch(self, step, *a))
+    monkeypatch.setattr(
+        training.decoder.Documents, "batch", lambda self, step, *a: steps.append(step) or batch(self, step, *a)
+    )
     training.train(world, tmp_path / "killed", shape, settings, state=tmp_path / "state", name="killed")
     assert steps[0] == 20, "at most one interval is trained again"
     assert verify_folder(tmp_path / "killed") == verify_folder(tmp_path / "whole")
