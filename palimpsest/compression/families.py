@@ -25,11 +25,16 @@ class Coupling:
 
 @dataclass(frozen=True)
 class Family:
-    """`groups` are the matrices of a block that share an input, in the order in which the block uses them."""
+    """`groups` are the matrices of a block that share an input, in the order in which the block uses them.
 
-    blocks: str  # the list of blocks, as a path in the language model
+    `blocks` is the list of blocks, and `norm` what stands between the last of them and the head, as paths in the
+    language model; an encoder's blocks end with their own norm.
+    """
+
+    blocks: str
     groups: tuple[tuple[str, ...], ...]
     couplings: tuple[Coupling, ...]
+    norm: str | None = None
     transposed: bool = False  # matrices are stored (in, out)
     causal: bool = True  # a decoder; an encoder's tokens see each other both ways, so that its padding must be masked
 
@@ -44,6 +49,7 @@ _LLAMA = Family(
     "model.layers",
     (_QKV, ("self_attn.o_proj",), _GATE_UP, ("mlp.down_proj",)),
     (Coupling("self_attn.o_proj", _QKV, heads=True), Coupling("mlp.down_proj", _GATE_UP)),
+    norm="model.norm",
 )
 _BERT = (
     ("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -68,6 +74,7 @@ FAMILIES = {
         "model.layers",
         ((*_QKV, "mlp.fc1"), ("self_attn.dense",), ("mlp.fc2",)),
         (Coupling("self_attn.dense", _QKV, heads=True), Coupling("mlp.fc2", ("mlp.fc1",))),
+        norm="model.final_layernorm",
     ),
     "phi3": Family(
         "model.layers",
@@ -76,11 +83,13 @@ FAMILIES = {
             Coupling("self_attn.o_proj", ("self_attn.qkv_proj",), heads=True, stacked=3),
             Coupling("mlp.down_proj", ("mlp.gate_up_proj",), stacked=2),
         ),
+        norm="model.norm",
     ),
     "opt": Family(
         "model.decoder.layers",
         (_QKV, ("self_attn.out_proj",), ("fc1",), ("fc2",)),
         (Coupling("self_attn.out_proj", _QKV, heads=True), Coupling("fc2", ("fc1",))),
+        norm="model.decoder.final_layer_norm",
     ),
     "gpt2": Family(
         "transformer.h",
@@ -89,6 +98,7 @@ FAMILIES = {
             Coupling("attn.c_proj", ("attn.c_attn",), heads=True, stacked=3),
             Coupling("mlp.c_proj", ("mlp.c_fc",)),
         ),
+        norm="transformer.ln_f",
         transposed=True,
     ),
     # Queries, keys and values of GPT-NeoX are interleaved head by head: each head's rows are neighbours.
@@ -99,6 +109,7 @@ FAMILIES = {
             Coupling("attention.dense", ("attention.query_key_value",), heads=True),
             Coupling("mlp.dense_4h_to_h", ("mlp.dense_h_to_4h",)),
         ),
+        norm="gpt_neox.final_layer_norm",
     ),
     "bert": Family("bert.encoder.layer", _BERT, _BERT_COUPLINGS, causal=False),
     "roberta": Family("roberta.encoder.layer", _BERT, _BERT_COUPLINGS, causal=False),
