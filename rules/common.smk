@@ -25,7 +25,7 @@ from palimpsest.presentation import names
 from palimpsest.probing import definition as probes
 from palimpsest.provenance import PalimpsestError, read_json
 from palimpsest.recovery import registry as recovery_registry
-from palimpsest.sources import outliers
+from palimpsest.sources import outliers, package
 from palimpsest.sources.folder import find, files_of
 from palimpsest.versions import code
 
@@ -70,11 +70,16 @@ def probing_json(wanted):
     return json.dumps({probe: grid.probes[probe].model_dump(exclude={"cells", "only"}) for probe in wanted})
 
 
+def checkpoint_of(model):
+    """The folder that a model's checkpoint is taken from: under PALIMPSEST_DATA, or in an installed package."""
+    return package.find(model.package, model.path) if model.source == "package" else find(model.path)
+
+
 def check_sources():
     """Everything that the study reads from outside is there, before any job starts."""
     for model in study.models.values():
-        if model.source == "folder":
-            find(model.path)
+        if model.source in ("folder", "package"):
+            checkpoint_of(model)
         elif model.source == "outliers" and study.models[model.of].source == "folder":
             config = find(study.models[model.of].path) / "config.json"
             outliers.readers_of(read_json(config), model.channels, str(config))
@@ -142,9 +147,9 @@ def text_source(text):
     return WORLD_DONE if isinstance(text, str) else text_of(text)
 
 
-def from_source(source):
-    """Matches the models that come from this source."""
-    return "|".join(name for name, model in study.models.items() if model.source == source) or "(?!)"
+def from_source(*sources):
+    """Matches the models that come from these sources."""
+    return "|".join(name for name, model in study.models.items() if model.source in sources) or "(?!)"
 
 
 def training_texts(recovery):

