@@ -115,8 +115,9 @@ def _label(study: Study, label: str, name: str) -> Iterator[Problem]:
     if entry.method not in known or name.lower() == registry.UNIFORM:
         return  # which is said elsewhere
     declared, levels = known[entry.method], [parse(level) for level in study.compression[label].levels]
-    yield from _levels(path, declared, levels)
-    yield from _coupled(path, study.compression[label].method or label, declared)
+    budget = declared.meets_budget(entry.options)
+    yield from _levels(path, declared, budget, levels)
+    yield from _coupled(path, study.compression[label].method or label, declared, budget)
     yield from _measured_levels(name, declared, entry, levels)
     yield from _of_models(study, label, name, entry)
 
@@ -130,9 +131,9 @@ def _choice(label: str, entry: Compression) -> Iterator[Problem]:
         yield Problem(path, text, nested(path, declared.allocation))
 
 
-def _levels(path: KeyPath, declared: registry.Declaration, levels: list[Level]) -> Iterator[Problem]:
+def _levels(path: KeyPath, declared: registry.Declaration, budget: bool, levels: list[Level]) -> Iterator[Problem]:
     formats = [level.text for level in levels if level.syntax == "format"]
-    if declared.budget and formats:
+    if budget and formats:
         text = (
             f"{declared.name} gives some matrices more and others less, and {formats[0]} has no levels above and below "
             f"it. With a format go {listing(name for name, one in registry.declared().items() if not one.budget)}."
@@ -140,9 +141,9 @@ def _levels(path: KeyPath, declared: registry.Declaration, levels: list[Level]) 
         yield Problem(path, text, nested(path, registry.UNIFORM))
 
 
-def _coupled(path: KeyPath, method: str, declared: registry.Declaration) -> Iterator[Problem]:
+def _coupled(path: KeyPath, method: str, declared: registry.Declaration, budget: bool) -> Iterator[Problem]:
     found = compression.declared().get(method)
-    if found is not None and found.coupled and (declared.budget or declared.measures):
+    if found is not None and found.coupled and (budget or declared.measures):
         text = (
             f"{method} takes matrices of a block along with others, so {declared.name} cannot share out their levels."
         )

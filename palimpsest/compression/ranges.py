@@ -25,6 +25,7 @@ Names = list
 Blocks = list
 Shares = list
 Levels = list
+Whose = str
 
 
 @dataclass(frozen=True)
@@ -68,4 +69,5 @@ RANGES = {
         lambda values: bool(values) and _each(lambda value: type(value) is float and 0 < value < 1)(values),
     ),
     "Levels": Range("a list of levels, as texts", _each(_is_level)),
+    "Whose": Range("chosen or whole", lambda value: value in ("chosen", "whole")),
 }

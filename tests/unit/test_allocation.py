@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ from palimpsest.compression.artifact import read_record
 from palimpsest.compression.cell import compress
 from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.compression.families import FAMILIES
-from palimpsest.levels import parse
+from palimpsest.levels import parse, rank_for
 from palimpsest.measurement.sizes import sizes
 from palimpsest.provenance import (
     DamagedArtifact,
@@ -113,7 +114,7 @@ def test_declarations_are_read_without_torch_and_say_what_the_functions_take():
         assert declaration.summary and declaration.formula and declaration.cost
     found = registry.declared()
     assert {name for name in found if found[name].deterministic} == {"uniform", "only"}
-    assert {name for name in found if found[name].budget} == {"owl", "sensitivity", "error", "bayesian"}
+    assert {name for name in found if found[name].budget} == {"owl", "sensitivity", "error", "bayesian", "redundant"}
 
 
 def test_one_function_is_a_new_allocation(tmp_path, monkeypatch):
@@ -141,6 +142,10 @@ def test_one_function_is_a_new_allocation(tmp_path, monkeypatch):
         ("sensitivity", {"shares": [0.5, 1.5]}, "shares between 0 and 1"),
         ("laser", {"levels": ["0.5", "k2"]}, "a list of levels"),
         ("laser", {"levels": ["k0.5"]}, "k0.5 is not of the same kind as 0.5"),
+        ("laser", {"budget": "whole"}, "levels that are harder than 0.5: give them"),
+        ("laser", {"budget": "whole", "levels": ["0.6"], "seed": 1}, "no option 'seed'"),
+        ("only", {"blocks": [0], "budget": "all"}, "budget is 'all'; it is chosen or whole"),
+        ("redundant", {"lowest": 1.5}, "lowest is 1.5; it is from 0 to 1"),
         ("error", {"weighting": "fisher"}, "gradient, energy or none"),
     ],
 )
@@ -151,8 +156,8 @@ def test_mistakes_are_refused_with_what_would_be_right(make, method, options, me
 
 def test_a_level_or_method_that_does_not_fit_is_refused(make, tmp_path, tiny_model_folder):
     for method, level, measured, message in [
-        ("owl", "nf4", None, "uniform, only or laser"),
-        ("error", "int8", None, "uniform, only or laser"),
+        ("owl", "nf4", None, "uniform, or only or laser with budget: chosen"),
+        ("error", "int8", None, "uniform, or only or laser with budget: chosen"),
         ("sensitivity", "0.5", "rtn", "rtn has no level '0.5'"),
         ("error", "0.5", "wnda", "Did you mean 'wanda'"),
     ]:
@@ -174,6 +179,104 @@ def test_only_compresses_what_it_names(make, level):
     assert set(levels.values()) == {level, "dense"} and levels.keys() == set(NAMES) and record["calibration"] is None
     levels, _, _ = make("only", level, options={"blocks": [0]})
     assert {name for name, text in levels.items() if text == level} == set(NAMES[:7])
+
+
+def costs_of(levels, budget):
+    """name -> (cost, what the next step of its ladder costs more) of the matrices that are not dense."""
+    found = {}
+    for name, text in levels.items():
+        if text != "dense":
+            ladder = budget.ladders[name]
+            step = next(step for step in range(len(ladder.costs)) if ladder.level(step) == parse(text))
+            found[name] = ladder.costs[step], ladder.costs[step + 1] - ladder.costs[step]
+    return found
+
+
+@pytest.mark.parametrize("level", ["k0.7", "0.3", "3:4", "r0.5"])
+@pytest.mark.parametrize("chosen", [{"modules": ["gate_proj", "up_proj", "down_proj"]}, {"blocks": [1]}])
+def test_only_can_save_on_some_matrices_what_uniform_saves_on_all(make, tiny_model_folder, level, chosen):
+    levels, _, _ = make("only", level, options=chosen | {"budget": "whole"})
+    budget = Case(Checkpoint(tiny_model_folder), parse(level)).budget
+    costs = costs_of(levels, budget)
+    assert set(costs) == {name for name in NAMES if (".1." if "blocks" in chosen else ".mlp.") in name}
+    cost = sum(costs.get(name, (budget.top(name),))[0] for name in NAMES)
+    rises = {name: rise for name, (_, rise) in costs.items()}
+    assert 0 <= budget.asked - cost < min(rises.values()), "not one rank, weight a row or N more fits"
+    shares = [cost / budget.top(name) for name, (cost, _) in costs.items()]
+    # The same share of each, but for the steps of the ladders.
+    assert max(shares) - min(shares) <= 2 * max(rise / budget.top(name) for name, rise in rises.items())
+
+
+def test_what_some_matrices_cannot_save_is_an_error_that_says_what_they_can(make):
+    options = {"modules": ["q_proj", "k_proj"], "budget": "whole"}
+    for level, message in [
+        ("k0.4", r"cost 0\.8\d+ a weight, and 0\.4 is asked\. The lowest level that can be met so is (k0\.\d+)\."),
+        ("0.7", r"0\.3 is asked\. The lowest level that can be met so is (0\.\d+)\."),
+        ("1:8", r"is (7:8)\."),
+    ]:
+        with pytest.raises(PalimpsestError, match=message) as error:
+            make("only", level, options=options)
+        lowest = re.search(message, str(error.value))[1]
+        levels, _, _ = make("only", lowest, options=options)
+        assert {name.rpartition(".")[2] for name, text in levels.items() if text != "dense"} == {"q_proj", "k_proj"}
+    with pytest.raises(PalimpsestError, match=r"r0\.01 cannot be shared out.*The lowest level that can be met so is r"):
+        make("redundant", "r0.01")
+
+
+@pytest.mark.parametrize(("level", "lowest"), [("k0.6", 0.25), ("k0.9", 0.1), ("0.3", 0.4)])
+def test_the_most_redundant_matrices_go_first_and_the_rest_stays_dense(
+    make, model, inputs, tiny_model_folder, level, lowest
+):
+    levels, _, record = make("redundant", level, options={"lowest": lowest})
+    redundancy = {}
+    for name in NAMES:
+        weight, x = model.get_submodule(name).weight.detach().double(), inputs[name].double()
+        if level.startswith("k"):  # the share of the answers' energy that so many singular values of them hold
+            energies = torch.linalg.svdvals(x @ weight.T).square()
+            kept = int(lowest * weight.numel() / sum(weight.shape))
+            redundancy[name] = (energies[:kept].sum() / energies.sum()).item()
+        else:
+            squares = weight.square() * x.square().sum(0)
+            kept = int(lowest * weight.shape[1])
+            redundancy[name] = (squares.topk(kept, dim=1).values.sum() / squares.sum()).item()
+    assert record["measured"]["redundancy"] == pytest.approx(redundancy, abs=2e-4)
+    order = sorted(NAMES, key=lambda name: -redundancy[name])
+    compressed = [name for name in order if levels[name] != "dense"]
+    assert compressed == order[: len(compressed)] and 1 < len(compressed) < len(NAMES)
+    budget = Case(Checkpoint(tiny_model_folder), parse(level)).budget
+    costs = costs_of(levels, budget)
+    for name in compressed:
+        cost, rise = costs[name]
+        hardest = lowest * budget.top(name)
+        # What is left over after the last is less than a step of its ladder, and may raise another by a step.
+        assert cost <= hardest + rise if name != compressed[-1] else cost > hardest - rise
+    cost = sum(costs.get(name, (budget.top(name),))[0] for name in NAMES)
+    assert 0 <= budget.asked - cost < min(rise for _, rise in costs.values())
+
+
+@pytest.mark.parametrize("level", ["k0.8", "k0.6"])
+def test_laser_goes_on_with_the_matrix_that_costs_least_loss_for_what_it_saves(make, model, inputs, rows, level):
+    levels, _, record = make("laser", level, options={"levels": ["k0.2"], "budget": "whole"})
+    dense, *path = record["measured"]["losses"]
+    compressed_ = {name: compressed(model, inputs, name, "svd-llm", "k0.2") for name in NAMES}
+    assert dense["loss"] == pytest.approx(plain_loss(model, rows, {}), abs=1e-5)
+
+    def saved(name):
+        weight = model.get_submodule(name).weight
+        return weight.numel() - int(0.2 * weight.numel() / sum(weight.shape)) * sum(weight.shape)
+
+    alone = {name: (plain_loss(model, rows, {name: compressed_[name]}) - dense["loss"]) / saved(name) for name in NAMES}
+    assert path[0]["matrix"] == min(alone, key=alone.get), "the first is LASER's own, by what it saves"
+    for number, step in enumerate(path, 1):
+        together = {one["matrix"]: compressed_[one["matrix"]] for one in path[:number]}
+        assert step["loss"] == pytest.approx(plain_loss(model, rows, together), abs=1e-5)
+    names = [step["matrix"] for step in path]
+    assert {name for name, text in levels.items() if text != "dense"} == set(names) and len(names) == len(set(names))
+    cost, weights = 0, {name: model.get_submodule(name).weight for name in NAMES}
+    for name, weight in weights.items():
+        rank = None if levels[name] == "dense" else rank_for(*weight.shape, parse(levels[name]))
+        cost += weight.numel() if rank is None else rank * sum(weight.shape)
+    assert 0 <= float(level[1:]) * sum(map(torch.numel, weights.values())) - cost < 32 + 32, "to one rank"
 
 
 @pytest.mark.parametrize(("outlier", "spread", "asked"), [(5.0, 0.08, 0.5), (2.0, 0.2, 0.7)])
@@ -380,7 +483,7 @@ def test_bayesian_keeps_values_dense_and_one_share_for_each_kind_of_module(make)
 # Searches go on where they were
 
 
-@pytest.mark.parametrize("method", ["sensitivity", "laser", "bayesian", "error"])
+@pytest.mark.parametrize("method", ["sensitivity", "laser", "laser, several", "bayesian", "error", "redundant"])
 def test_a_killed_search_computes_nothing_twice_and_ends_with_the_same_bytes(
     tmp_path, tiny_model_folder, tiny_calibration_folder, monkeypatch, method
 ):
@@ -400,10 +503,10 @@ def test_a_killed_search_computes_nothing_twice_and_ends_with_the_same_bytes(
         called = False
 
     def run(folder, state):
-        options = {"trials": 7} if method == "bayesian" else {}
+        options = {"bayesian": {"trials": 7}, "laser, several": {"levels": ["1:4"], "budget": "whole"}}
         allocate(
-            tiny_model_folder, folder, method=method, level="2:4", options=options, state_folder=state,
-            calibration_folder=tiny_calibration_folder,
+            tiny_model_folder, folder, method=method.partition(",")[0], level="2:4", options=options.get(method, {}),
+            state_folder=state, calibration_folder=tiny_calibration_folder,
         )  # fmt: skip
 
     monkeypatch.setattr(Memory, "once", once)
@@ -429,6 +532,9 @@ CELLS = [
     ("gptq", "3", "owl", {}),
     ("svd", "k0.5", "bayesian", {"trials": 6, "lowest": 0.1}),
     ("sparsegpt", "0.5+4", "error", {}),
+    ("svd", "k0.7", "only", {"modules": ["up_proj", "down_proj"], "budget": "whole"}),
+    ("rtn", "4", "redundant", {}),
+    ("svd-llm", "k0.6", "laser", {"levels": ["k0.3"], "budget": "whole"}),
 ]
 
 
@@ -446,9 +552,8 @@ def test_a_cell_has_the_allocated_levels_and_achieves_what_is_asked(
     assert {name: entry["level"] for name, entry in cell["layers"].items()} == levels
     said = cell["allocation"]
     assert said["name"] == "mine" and said["method"] == allocation and said["digest"] == folder_digest(folder)
-    assert said["options"] == record["options"] and said["calibration"]["digest"] == folder_digest(
-        tiny_calibration_folder
-    )
+    digest = folder_digest(tiny_calibration_folder) if registry.declaration(allocation).calibrated else None
+    assert said["options"] == record["options"] and (said["calibration"] or {}).get("digest") == digest
     assert len(set(levels.values())) > 1
     weights = sum(np.prod(entry["shape"]) for entry in cell["layers"].values())
     asked = parse(level)
@@ -517,7 +622,7 @@ def test_every_module_of_every_family_has_a_role_and_a_name():
     assert named("proj", MODULES) == ()
 
 
-@pytest.mark.parametrize("method", ["owl", "error", "sensitivity", "laser", "bayesian"])
+@pytest.mark.parametrize("method", ["owl", "error", "sensitivity", "laser", "bayesian", "redundant"])
 def test_transposed_weights_and_fused_projections_are_allocated_too(
     tmp_path, tiny_calibration_folder, tiny_tokenizer, method
 ):
@@ -556,6 +661,7 @@ def test_an_encoder_is_allocated_by_what_needs_no_next_token(tmp_path, tiny_cali
         )  # fmt: skip
 
     made("owl")
+    made("redundant")
     made("error", weighting="energy")
     for method in ("error", "sensitivity", "laser", "bayesian"):
         with pytest.raises(PalimpsestError, match=r"an encoder predicts no next token.*weighting: energy"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from itertools import pairwise, product
 
@@ -121,7 +122,7 @@ def test_a_level_that_nothing_can_meet_is_an_error_that_says_so():
         ([(8, 8)], "0.95", "hardest level that every matrix can have costs 0.125 a weight, and 0.04688 is asked"),
         ([(8, 8)], "k0.1", "hardest level"),
         ([(8, 8)], "r0.9", "saves no parameters"),
-        ([(8, 8)], "nf4", "Use the allocation uniform, only or laser"),
+        ([(8, 8)], "nf4", "Use the allocation uniform, or only or laser with budget: chosen"),
     ]:
         with pytest.raises(PalimpsestError, match=message):
             Budget(matrices(shapes), parse(level))
@@ -135,6 +136,30 @@ def test_shares_out_of_reach_are_shifted_and_infinite_ones_stay_at_the_top():
     assert kept == pytest.approx([0.1, 0.4], abs=1 / 64)  # 1 + 0.1 + 0.4 is what 0.5 leaves
     with pytest.raises(PalimpsestError, match="least that is allowed"):
         budget.from_shares({"m0": math.inf, "m1": math.inf, "m2": 0.1})
+
+
+@settings(max_examples=150, deadline=None)
+@given(shapes=shapes, level=st.sampled_from(LEVELS), data=st.data())
+def test_one_by_one_meets_the_budget_to_a_step_and_only_the_last_is_in_between(shapes, level, data):
+    budget = budget_of(shapes, level)
+    order = data.draw(st.permutations(list(budget.matrices)))
+    hard = {name: data.draw(st.integers(0, len(budget.ladders[name].costs) // 2)) for name in order}
+    try:
+        steps = budget.one_by_one(hard)
+    except PalimpsestError as error:
+        assert budget.cost(budget.highest() | hard) > budget.asked and f"{level} cannot be met so" in str(error)
+        if lowest := re.search("that can be met so is (.+)\\.$", str(error)):
+            again = Budget(budget.matrices.values(), parse(lowest[1]))
+            assert again.cost(again.highest() | hard) <= again.asked, "the level that the message names can be met"
+        return
+    top = budget.highest()
+    lowered = [name for name in order if steps[name] < top[name]]
+    # A matrix whose own step is the mildest, or that was raised by what was left over, is not among those lowered.
+    assert all(hard[name] == top[name] or steps[name] > hard[name] for name in order[: len(lowered)] if name not in
+               lowered)  # fmt: skip
+    left = budget.asked - budget.cost(steps)
+    rises = [budget.ladders[name].costs[steps[name] + 1] - budget.ladders[name].costs[steps[name]] for name in lowered]
+    assert left >= 0 and all(rise > left for rise in rises)
 
 
 # Choosing by error curves

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from palimpsest.levels import BITS, Bits, Joint, KeptShare, Level, NofM, RankShare, Sparsity
+from palimpsest.levels import BITS, Bits, Joint, KeptShare, Level, NofM, RankShare, Sparsity, parse
 from palimpsest.provenance import PalimpsestError
 
 Steps = dict[str, int]  # matrix -> its place on its ladder
@@ -60,18 +60,18 @@ class Budget:
         if level.syntax not in LADDERS:
             raise PalimpsestError(
                 f"{level.text} has no levels above and below it that could be shared out among matrices. Use the "
-                "allocation uniform, only or laser."
+                "allocation uniform, or only or laser with budget: chosen."
             )
         self.level = level
         self.matrices = {matrix.name: matrix for matrix in matrices}
         self.ladders = {name: LADDERS[level.syntax](matrix, level) for name, matrix in self.matrices.items()}
         self.weights = sum(matrix.weights for matrix in self.matrices.values())
         self.asked = math.floor(sum(ladder.asked for ladder in self.ladders.values()))
-        least, most = self.cost(self.lowest()), sum(ladder.costs[-1] for ladder in self.ladders.values())
+        least, most = self.cost(self.lowest()), self.cost(self.highest())
         if least > self.asked:
             raise PalimpsestError(
                 f"{level.text} cannot be shared out: the hardest level that every matrix can have costs "
-                f"{self.mean(least):.4g} a weight, and {self.mean(self.asked):.4g} is asked. Ask for a milder level."
+                f"{self.mean(least):.4g} a weight, and {self.mean(self.asked):.4g} is asked. {self.milder(least)}"
             )
         if isinstance(level, RankShare) and level.share < 1 and self.asked >= most:
             raise PalimpsestError(
@@ -81,6 +81,10 @@ class Budget:
     def lowest(self) -> Steps:
         """Every matrix at its hardest level."""
         return dict.fromkeys(self.matrices, 0)
+
+    def highest(self) -> Steps:
+        """Every matrix at its mildest level."""
+        return {name: len(ladder.costs) - 1 for name, ladder in self.ladders.items()}
 
     def cost(self, steps: Mapping[str, int]) -> int:
         return sum(self.ladders[name].costs[step] for name, step in steps.items())
@@ -119,7 +123,7 @@ class Budget:
         if (needed := sum(shifted(low).values())) > self.asked * (1 + 1e-9):
             raise PalimpsestError(
                 f"{self.level.text} cannot be shared out so: with the least that is allowed the matrices cost "
-                f"{self.mean(needed):.4g} a weight, and {self.mean(self.asked):.4g} is asked. Ask for a milder level."
+                f"{self.mean(needed):.4g} a weight, and {self.mean(self.asked):.4g} is asked. {self.milder(needed)}"
             )
         for _ in range(HALVINGS):
             middle = (low + high) / 2
@@ -132,6 +136,24 @@ class Budget:
             return (costs[name] - below) / (above - below) if above > below else math.inf
 
         return self.fill(steps, lost)
+
+    def one_by_one(self, hard: Mapping[str, int]) -> Steps:
+        """Matrices go down to their steps in `hard`, in its order, until all together cost what is asked.
+
+        The others stay at their mildest level. The last that goes down goes no further than it must.
+        """
+        steps, turn = self.highest(), {}
+        for place, (name, step) in enumerate(hard.items()):
+            if self.cost(steps) <= self.asked:
+                break
+            steps[name], turn[name] = step, place
+        if (least := self.cost(steps)) > self.asked:
+            raise PalimpsestError(
+                f"{self.level.text} cannot be met so: with {len(turn)} of {len(self.matrices)} matrices at the hard "
+                f"level they cost {self.mean(least):.4g} a weight, and {self.mean(self.asked):.4g} is asked. "
+                f"{self.milder(least)}"
+            )
+        return self.fill(steps, lambda name, _: turn.get(name, -1))
 
     def fill(self, steps: Mapping[str, int], priority: Callable[[str, int], float]) -> Steps:
         """Raise matrices step by step, those with the largest `priority(name, step)` first, until no step fits."""
@@ -152,6 +174,30 @@ class Budget:
             left -= rise(name)
             steps[name] += 1
         return steps
+
+    def milder(self, cost: float) -> str:
+        """What to ask for instead where the least that can be reached is `cost`."""
+        times = Fraction(math.ceil(cost - 1e-6)) / sum(ladder.asked for ladder in self.ladders.values())
+        text = _times(self.level, times)
+        return f"The lowest level that can be met so is {text}." if text else "Ask for a milder level."
+
+
+def _times(level: Level, times: Fraction) -> str | None:
+    """The level that costs `times` what `level` does, rounded up to four decimals, a whole N or a bit."""
+    if isinstance(level, Joint):
+        pruning = _times(level.pruning, times)
+        return pruning and Joint(parse(pruning), level.quantization).text
+    if isinstance(level, NofM):
+        keep = math.ceil(level.keep * times)
+        return NofM(keep, level.group).text if keep < level.group else None
+    if isinstance(level, Bits):
+        bits = math.ceil(level.bits * times)
+        return Bits(bits, level.group).text if bits in BITS else None
+    kept = 1 - Fraction(str(level.fraction)) if isinstance(level, Sparsity) else Fraction(str(level.share))
+    share = math.ceil(kept * times * 10**4)
+    if share > 10**4:
+        return None
+    return Sparsity((10**4 - share) / 10**4).text if isinstance(level, Sparsity) else type(level)(share / 10**4).text
 
 
 def shortest(low: Fraction, high: Fraction) -> float:

@@ -15,9 +15,12 @@ the kind:
 ```yaml
 allocation:
   attention: {method: only, options: {modules: [q_proj, k_proj, v_proj, o_proj]}}
+  mlp: {method: only, options: {modules: [gate_proj, up_proj, down_proj], budget: whole}}
 compression:
   wanda-owl: {method: wanda, levels: ["0.6"], allocation: owl}
-  svd-attention: {method: svd-llm, levels: ["k0.8"], allocation: attention}
+  svd-attention: {method: svd-llm, levels: ["k0.8"], allocation: attention} # four kinds of matrices at 80 %
+  svd-mlp: {method: svd-llm, levels: ["k0.8"], allocation: mlp} # as many parameters as uniform at 80 %
+  svd-redundant: {method: svd-llm, levels: ["k0.8"], allocation: redundant}
 ```
 
 What a matrix costs is counted in kept weights (sparsity, N:M, the pruning of a joint level), parameters (kept share,
@@ -70,4 +73,6 @@ def _looks(one: registry.Declaration) -> str:
 def _budget(one: registry.Declaration) -> str:
     if one.name == registry.UNIFORM:
         return "met, matrix by matrix"
-    return "met" if one.budget else "left: all other matrices stay dense"
+    if one.budget:
+        return "met"
+    return "left, all other matrices stay dense; met with `budget: whole`"

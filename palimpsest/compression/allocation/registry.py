@@ -27,6 +27,7 @@ from palimpsest.provenance import PalimpsestError
 ALLOCATIONS = Path(__file__).parent / "methods"
 EXAMPLE = '@allocation("owl", calibrated=True, budget=True)'
 UNIFORM = "uniform"  # the default: every matrix has the level asked, which needs no file
+WHOLE = "whole"  # the value of an option `budget` with which an allocation of some matrices meets the whole's
 
 # The compression method by which matrices are measured if none is named: by the kind of the level.
 MEASURES = {
@@ -64,6 +65,10 @@ class Declaration:
     def deterministic(self) -> bool:
         """No randomness reaches it: there is only seed 0."""
         return not self.seeded and not self.calibrated
+
+    def meets_budget(self, options: Mapping[str, Any]) -> bool:
+        """Whether with these options the matrices together cost what is asked, whichever of them are compressed."""
+        return self.budget or options.get("budget") == WHOLE
 
 
 def allocation(
