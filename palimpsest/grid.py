@@ -292,6 +292,23 @@ class Grid:
     def _probed(self) -> dict[str, set[Variant]]:
         return {name: set(self.probed(name)) for name in self.probes}
 
+    def represented(self) -> list[Cell]:
+        """The cells whose representations are compared with the dense model's, and the dense models themselves."""
+        settings = self.study.representation
+        if settings is None:
+            return []
+        found = self.cells() if settings.cells is None else self._named(settings.cells)
+        wanted = {*found, *(self.dense(cell) for cell in found)}
+        return [cell for cell in self.cells() if cell in wanted]
+
+    def spliced(self) -> list[Cell]:
+        """The cells whose matrices are put into the dense model one at a time."""
+        settings = self.study.representation and self.study.representation.sensitivity
+        return [cell for cell in self._named(settings.cells) if not cell.is_dense] if settings else []
+
+    def _named(self, patterns: list[str]) -> list[Cell]:
+        return list(dict.fromkeys(cell for pattern in patterns for cell in self.matching(pattern)))
+
     def probe_folder(self, probe: str) -> str:
         return f"{self.results}/probes/{probe}"
 

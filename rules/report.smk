@@ -18,6 +18,7 @@ rule analyse:
         measurements=f"{RESULTS}/measurements.parquet",
         probes=PROBES,
         similarity=SIMILARITY,
+        representation=REPRESENTATION,
         judgements=JUDGEMENTS,
         agreement=AGREEMENT,
         tasks=ALL_TASKS,

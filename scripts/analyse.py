@@ -23,8 +23,11 @@ def main(args: argparse.Namespace) -> None:
     from palimpsest.grid import Grid
 
     study = settings.read(args.study)
+    grid = Grid(study)
     more = [name for name in ("similarity",) if getattr(study, name)]
-    analyse(Path(args.results), Grid(study), args.claims, more)
+    more += [f"representation/{cell.id}" for cell in grid.represented()]
+    more += [f"sensitivity/{cell.id}" for cell in grid.spliced()]
+    analyse(Path(args.results), grid, args.claims, more)
 
 
 if __name__ == "__main__":

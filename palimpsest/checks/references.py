@@ -13,6 +13,7 @@ from palimpsest.checks.labels import calibration_problems, label_problems
 from palimpsest.checks.probes import probe_problems
 from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
 from palimpsest.checks.recoveries import recovery_problems
+from palimpsest.checks.representation import representation_problems
 from palimpsest.checks.worlds import WORLD, architecture_of, no_world, trained_here
 from palimpsest.compression.allocation.registry import UNIFORM
 from palimpsest.evaluation import registered
@@ -26,7 +27,8 @@ Derived = OutlierModel | ForkedModel | DisplacedModel | LockedModel
 def problems(study: Study) -> list[Problem]:
     """All of them, in the order of the study."""
     checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, allocation_problems]
-    checks += [label_problems, recovery_problems, _tasks, _judge, probe_problems, _similarity, _data]
+    checks += [label_problems, recovery_problems, _tasks, _judge, probe_problems, _similarity]
+    checks += [representation_problems, _data]
     return [problem for check in checks for problem in check(study)]
 
 

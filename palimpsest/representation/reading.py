@@ -42,12 +42,6 @@ class Watched:
     def blocks(self) -> nn.ModuleList:
         return self._part(self.family.blocks)
 
-    @property
-    def context(self) -> int:
-        positions = getattr(self.model.config, "max_position_embeddings", None) or 2048
-        # RoBERTa counts positions from its padding token's number on.
-        return positions - 2 if self.model.config.model_type == "roberta" else positions
-
     @cached_property
     def matrices(self) -> list[Place]:
         """Every matrix that compression knows, block by block."""

@@ -2,9 +2,9 @@
 
 `layer` is the state after that block (0 the embeddings); of a matrix, its block (1 is the first).
 
-    scoring "cka"         cka: of the dense model's layer (subset "dense layer 2") with the cell's; cka_permuted: of the
-                          same layers where the cell's examples are permuted. The dense model has rows beside itself, and
-                          beside random weights (label "random").
+    scoring "cka"         cka: of the dense model's layer (subset "dense layer 2") with the cell's; cka_permuted: of
+                          the same layers where the cell's examples are permuted. The dense model has rows beside
+                          itself, and beside random weights (label "random").
     scoring "weight", "input", "output"    of a matrix (subset), of what goes into it, of what comes out of it:
                           effective_rank, energy_rank_90, energy_rank_99, and `…_share` of the full rank, which is `n`
     scoring "logit_lens"  lens_kl, lens_top1, lens_top1_dense, lens_cross_entropy (lens.py)
@@ -21,16 +21,20 @@ import numpy as np
 import pandas
 
 from palimpsest import loading
+from palimpsest.compression.artifact import read_layers, read_record
+from palimpsest.probing.states import room
 from palimpsest.provenance import atomic_file
 from palimpsest.representation import spectra
 from palimpsest.representation.batches import batches, masked_batches, read_texts, token_rows
 from palimpsest.representation.lens import Looking, lens_of
+from palimpsest.representation.probed import probe_drops
 from palimpsest.representation.reading import Watched
+from palimpsest.representation.sensitivity import sensitivities
 from palimpsest.representation.similar_layers import Examples, cka_map, permuted
 from palimpsest.representation.spectra import Activations, singular_values
 from palimpsest.representation.table import COLUMNS, bounded, row
 
-POINTS = ("model", "label", "method", "level", "seed", "recovery", "task", "subset", "scoring", "layer", "place", "value")
+POINTS = (*COLUMNS[:10], "place", "value")
 BOUNDS = {"lens_kl": (0, np.inf), "lens_cross_entropy": (0, np.inf)}  # else shares
 
 
@@ -46,7 +50,7 @@ class Source:
         return self.folder.name
 
     def rows(self, tokenizer, watched: Watched) -> list[list[int]]:
-        return token_rows(tokenizer, read_texts(self.folder), self.texts, watched.context, self.name)
+        return token_rows(tokenizer, read_texts(self.folder), self.texts, room(watched.model), self.name)
 
 
 def represent(
@@ -79,10 +83,31 @@ def represent(
     _write(curves, POINTS, points)
 
 
+def splice(
+    model_folder: Path,
+    cell_folder: Path,
+    who: Mapping[str, Any],
+    texts: Source,
+    probes: Sequence[Path],
+    rows: int,
+    output: Path,
+) -> None:
+    """Write the rows of every matrix of a cell, alone in the dense model; of each probe `rows` rows are read."""
+    model, tokenizer = loading.load(model_folder)
+    dense, compressed = Watched(model), read_layers(cell_folder, read_record(cell_folder))
+    found = list(sensitivities(dense, compressed, texts.rows(tokenizer, dense), texts.name))
+    for probe in probes:
+        found += probe_drops(dense, compressed, tokenizer, probe, rows)
+    _write([dict(who) | each for each in found], COLUMNS, output)
+
+
 def compare(
     dense: Watched, cell: Watched, texts: Sequence[Sequence[int]], task: str
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, int, str], tuple[np.ndarray, int]]]:
-    """Rows of CKA; and (part, block, matrix) -> singular values and full rank of what the cell's matrices see and say."""
+    """Rows of CKA; and singular values with full rank of what the cell's matrices see ("input") and say ("output").
+
+    The latter by (part, block, matrix).
+    """
     of_dense, of_cell = Examples(), Examples()
     seen: dict[tuple[str, int, str], Activations] = {}
     first = {layer: group[0] for group in cell.names_of_groups for layer in group}

@@ -30,6 +30,7 @@ from palimpsest.settings.models import (
 )
 from palimpsest.settings.probing import Probe
 from palimpsest.settings.recovery import SWAPPED, SWAPPED_TEXT, Recovery, RecoveryTraining
+from palimpsest.settings.representation import Representation, Sensitivity
 from palimpsest.settings.study import Study
 from palimpsest.settings.texts import RANDOM, TEXTS, WITH_FACTS, WITHOUT_FACTS, SampledText, TaskText, TextFile
 from palimpsest.settings.world import DOCUMENTS, World
@@ -60,7 +61,9 @@ __all__ = [
     "Probe",
     "Recovery",
     "RecoveryTraining",
+    "Representation",
     "SampledText",
+    "Sensitivity",
     "Settings",
     "Similarity",
     "Study",

@@ -12,6 +12,7 @@ from palimpsest.settings.evaluation import Measurement, Similarity, TaskData
 from palimpsest.settings.models import ATLAS, Model
 from palimpsest.settings.probing import Probe
 from palimpsest.settings.recovery import SWAPPED, SWAPPED_TEXT, Recovery
+from palimpsest.settings.representation import Representation
 from palimpsest.settings.world import World
 
 
@@ -90,6 +91,12 @@ class Study(Settings):
         description="Compare attention and activations of every recovery with those of the dense model and of its "
         "cell; not done if left out.",
         examples=[{"texts": 100}],
+    )
+    representation: Representation | None = Field(
+        None,
+        description="What compression does to the states that models compute: CKA of layers, singular spectra, the "
+        "logit lens, and which matrix matters; not done if left out.",
+        examples=[{"texts": 200}],
     )
     measurement: Measurement = Field(default_factory=Measurement, description="How latency is measured.")
 
