@@ -37,3 +37,6 @@ class Probe(Settings):
     codelength: bool = Field(
         False, description="`true` measures the online codelength of the labels as well (Voita & Titov 2020)."
     )
+    rank: int = Field(
+        64, ge=1, description="Rank of the structural probe's map, the width of the model at most (kind `tree`)."
+    )
