@@ -6,11 +6,14 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palimpsest.evaluation.scorers.verdict import Scorer
+if TYPE_CHECKING:
+    import pandas
+
+    from palimpsest.evaluation.scorers.verdict import Scorer
 
 IDENTITY = ("model", "label", "method", "level", "seed", "recovery")
 GROUPS = ("person", "passage", "subject")
@@ -58,6 +61,15 @@ def rows(
             measures = measures | verdict.measures
         row["measures"] = json.dumps(measures, sort_keys=True)
         yield {column: row[column] for column in COLUMNS}
+
+
+def table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
+    """The rows with their types: `correct` is a boolean that can be missing."""
+    import pandas
+
+    frame = pandas.DataFrame(rows, columns=list(COLUMNS))
+    types = {"correct": "boolean", "published": "boolean", "score": "float64", "tokens": "int64", "bits": "float64"}
+    return frame.astype({column: types.get(column, "str") for column in frame.columns})
 
 
 Outcome = tuple[dict[str, Any], dict[str, float]]  # columns of the row, and measures

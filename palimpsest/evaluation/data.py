@@ -11,6 +11,7 @@ from typing import Any
 
 from palimpsest.evaluation import definition, registered
 from palimpsest.evaluation.readers import READERS, files
+from palimpsest.evaluation.readers.files import NoSuchFile
 from palimpsest.provenance import PalimpsestError, atomic_folder, digest_bytes, verify_folder
 
 GROUPS = ("subset", "form", "person", "passage", "subject")  # optional: what groups a question
@@ -39,11 +40,57 @@ def write_task(
         return
     wanted = definition.with_options(definition.shipped(task), options)
     settings = definition.ours(wanted)
-    folder = _folder(wanted, world, root, options.get("revision"))
-    rows = list(checked(_rows(folder, task, settings), settings.get("required", [])))
-    splits = {"test": draw([row for _, row in rows], settings.get("rows"))}
+    examples = settings["fewshot"].get("hub", []) if wanted.get("num_fewshot") else []
+    folder = _folder(wanted, world, root, options.get("revision"), examples)
+    rows = [row for _, row in checked(_rows(folder, task, settings), settings.get("required", []))]
+    if share := settings.get("training_share"):
+        rows = [row for row in rows if not in_training(row, share)]
+    splits = {"test": draw(rows, settings.get("rows"))}
     if wanted.get("num_fewshot"):
         splits[EXAMPLES] = _examples(folder, wanted, settings)
+    _write(output_folder, wanted, splits)
+
+
+def write_training(
+    task: str,
+    output_folder: str | Path,
+    world: str | Path | None = None,
+    root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the rows that a classifier of a task is trained on, in a folder that `read_task` reads.
+
+    The arguments are those of `write_task`. The rows are those that the task's file names under `classify: {train: …}`,
+    or the share of its own rows that the study sets apart (`data: {<task>: {training_share: 0.5}}`) and then does not
+    ask. At most `training_rows` of them, drawn by digest.
+    """
+    options = dict(options or {})
+    wanted = definition.with_options(definition.shipped(task), options)
+    settings = definition.ours(wanted)
+    if "classify" not in settings:
+        raise PalimpsestError(f"task {task}: no model can be fine-tuned for it: its file does not say `classify`.")
+    train, share = settings["classify"]["train"], settings.get("training_share")
+    folder = _folder(wanted, world, root, options.get("revision"), [] if share else train.get("hub", []))
+    try:
+        rows = _rows(folder, task, settings if share else settings | train)
+        rows = [row for _, row in checked(rows, settings.get("required", []))]
+    except NoSuchFile as error:
+        raise PalimpsestError(
+            f"task {task}: there is nothing to fine-tune on: {error} Put its training rows there, or set a share of "
+            f"the task's own rows apart, which are then not asked: `data: {{{task}: {{training_share: 0.5}}}}`."
+        ) from None
+    if share:
+        rows = [row for row in rows if in_training(row, share)]
+    _write(Path(output_folder), wanted, {"test": draw(rows, options.get("training_rows"))})
+
+
+def in_training(row: Mapping[str, Any], share: float) -> bool:
+    """Whether a row is of the `share` that is set apart for training, by the digest of what it belongs to."""
+    return int(digest_bytes(_group(row).encode())[:8], 16) < share * 16**8
+
+
+def _write(output_folder: Path, wanted: dict[str, Any], splits: Mapping[str, list[dict[str, Any]]]) -> None:
+    task = wanted["task"]
     names = {split: f"{task}.jsonl" if split == "test" else f"{task}.{split}.jsonl" for split in splits}
     wanted["dataset_kwargs"] = {
         "data_files": {split: (output_folder / name).as_posix() for split, name in names.items()}
@@ -87,13 +134,18 @@ def draw(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
         return rows
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
-        groups.setdefault(row.get("person") or row.get("passage") or row["id"], []).append(number)
+        groups.setdefault(_group(row), []).append(number)
     drawn: list[int] = []
     for group in sorted(groups, key=lambda name: digest_bytes(name.encode())):
         if len(drawn) >= most:
             break
         drawn += groups[group]
     return [rows[number] for number in sorted(drawn)]
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    """What a row belongs to."""
+    return row.get("person") or row.get("passage") or row["id"]
 
 
 def checked(
@@ -156,8 +208,13 @@ def _check_answer(place: str, row: dict[str, Any]) -> None:
         raise PalimpsestError(f"{place}: the answer {row.get('answer')!r} is none of the options {options}.")
 
 
-def _folder(wanted: dict[str, Any], world: str | Path | None, root: str | Path | None, revision: str | None) -> Path:
-    """The folder that the rows are read from: the world's, one under PALIMPSEST_DATA, or a download from the hub."""
+def _folder(
+    wanted: dict[str, Any], world: str | Path | None, root: str | Path | None, revision: str | None, more: list[str]
+) -> Path:
+    """The folder that the rows are read from: the world's, one under PALIMPSEST_DATA, or a download from the hub.
+
+    `more`: files of the hub besides those of the task's rows.
+    """
     task, settings = wanted["task"], definition.ours(wanted)
     if settings.get("source") == "world":
         if world is None:
@@ -180,8 +237,7 @@ def _folder(wanted: dict[str, Any], world: str | Path | None, root: str | Path |
                 f"task {task}: the study names a revision, but this task has no data on the hub. Put its data into "
                 f"{settings['path']} under PALIMPSEST_DATA and drop the revision."
             )
-        examples = settings["fewshot"].get("hub", []) if wanted.get("num_fewshot") else []
-        return hub_data.download(hub["repo"], revision, [*hub["files"], *examples], place=f"data.{task}")
+        return hub_data.download(hub["repo"], revision, [*hub["files"], *more], place=f"data.{task}")
     return local_folder(task, settings, root)
 
 
@@ -212,7 +268,7 @@ def local_folder(task: str, settings: Mapping[str, Any], root: str | Path | None
 
 def _rows(folder: Path, task: str, settings: dict[str, Any]) -> files.Rows:
     if settings["source"] == "world":
-        rows = files.json_lines(folder / f"{task}.jsonl")
+        rows = files.json_lines(folder / settings.get("file", f"{task}.jsonl"))
     else:
         rows = READERS[settings["reader"]](folder, settings)
     right, wrong = settings.get("pair", (None, None))

@@ -16,9 +16,10 @@ from palimpsest.evaluation.scorers import SCORERS
 from palimpsest.provenance import PalimpsestError
 
 SHIPPED = Path(__file__).parent / "tasks"
+OPTION = "option"  # among the texts of `classify`: each of the row's options, which get a class one by one
 METRICS = {  # output type -> metrics that the analysis knows
     "generate_until": ("exact_match",),
-    "multiple_choice": ("acc", "acc_norm"),
+    "multiple_choice": ("acc", "acc_norm", "mcc"),
     "loglikelihood": ("acc", "perplexity"),
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
 }
@@ -62,6 +63,10 @@ def with_options(definition: dict[str, Any], options: Mapping[str, Any]) -> dict
         if "window" not in said:
             raise PalimpsestError(f"data.{task}.window: this task is not cut into windows. Drop the key.")
         said["window"] = options["window"]
+    if options.get("training_share") is not None:
+        if "classify" not in said:
+            raise PalimpsestError(f"data.{task}.training_share: no model is fine-tuned for this task. Drop the key.")
+        said["training_share"] = options["training_share"]
     shots = options.get("num_fewshot")
     if shots and "fewshot" not in said:
         raise PalimpsestError(f"data.{task}.num_fewshot: this task has no examples to show. Drop the key.")
@@ -154,10 +159,37 @@ def problems(name: str, definition: Any, has_rows: bool = False) -> Iterator[str
     if not isinstance(required, list) or not required:
         yield "metadata.palimpsest.required: list the fields that every row must have, e.g. [question, answer]."
         return
+    if "classify" in said:
+        yield from _classify_problems(said, required)
     for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
         field = definition.get(key, "")
         if isinstance(field, str) and field and "{{" not in field and field not in required:
             yield f"{key}: {field!r} is no field of `required` ({', '.join(required)}).{_near(field, required)}"
+
+
+def _classify_problems(said: Mapping[str, Any], required: list[str]) -> Iterator[str]:
+    place, classify = "metadata.palimpsest.classify", said["classify"]
+    texts = classify.get("texts") if isinstance(classify, dict) else None
+    if not isinstance(texts, list) or len(texts) not in (1, 2) or not isinstance(classify.get("train"), dict):
+        yield f"{place}: write e.g. `classify: {{texts: [premise, hypothesis], train: {{files: [train.csv]}}}}`."
+        return
+    known = [*(field for field in required if field not in ("options", "label", "answer")), OPTION]
+    for field in texts:
+        if field not in known:
+            yield f"{place}.texts: {field!r} is no field of `required`; {', '.join(known)} are.{_near(field, known)}"
+    if (OPTION in texts) != ("pair" in said):
+        yield f"{place}.texts: {OPTION!r} is what a class is found of where the task has a `pair`, and only there."
+    if "pair" not in said and not isinstance(said.get("classes"), dict):
+        yield f"{place}: the task needs `classes:`, each with its word, or a `pair`."
+
+
+def classes(definition: dict[str, Any]) -> list[str]:
+    """The classes that a classifier of a task has, in their order.
+
+    Of a `pair` the class says whether an option is the right one: the field of the wrong one comes first.
+    """
+    said = ours(definition)
+    return [*reversed(said["pair"])] if "pair" in said else list(said["classes"])
 
 
 def _near(word: Any, known: Iterable[str]) -> str:

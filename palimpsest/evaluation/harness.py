@@ -81,7 +81,7 @@ def ask(language_model: LanguageModel, folders: Sequence[Path], limit: int | Non
     with _no_collection():
         for turn in sorted({1} | {row.get("turn", 1) for task in asked for row in task.rows}):
             rows += _ask_turn(language_model, asked, turn, said=rows)
-    return table(rows)
+    return answers.table(rows)
 
 
 def _ask_turn(
@@ -126,15 +126,6 @@ def _no_collection():
     finally:
         if enabled:
             gc.enable()
-
-
-def table(rows: list[dict[str, Any]]) -> pandas.DataFrame:
-    """The rows with their types: `correct` is a boolean that can be missing."""
-    import pandas
-
-    frame = pandas.DataFrame(rows, columns=list(answers.COLUMNS))
-    types = {"correct": "boolean", "published": "boolean", "score": "float64", "tokens": "int64", "bits": "float64"}
-    return frame.astype({column: types.get(column, "str") for column in frame.columns})
 
 
 def _cache(cache: AnswerCache | str | Path | None) -> AnswerCache | None:

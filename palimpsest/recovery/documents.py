@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from palimpsest.finetuning import batches
 from palimpsest.provenance import PalimpsestError
 from palimpsest.world.facts import Facts
 
@@ -31,6 +32,11 @@ class Batch:
 
     ids: Int[Tensor, "rows length"]
     predicts: Bool[Tensor, "rows length"]  # the positions whose next token is a real one that counts
+
+    @property
+    def count(self) -> int:
+        """Positions that predict."""
+        return int(self.predicts.sum())
 
     @property
     def targets(self) -> Int[Tensor, " positions"]:
@@ -121,21 +127,9 @@ def pad(rows: Sequence[Document], padding: int) -> Batch:
     return Batch(ids, predicts)
 
 
-def endless_batches(rows: Sequence[Document], size: int, padding: int, seed: int, window: int = 8) -> Iterator[Batch]:
-    """Shuffled batches, epoch after epoch.
-
-    Within a window of `window` batches rows are sorted by length, and the window's batches shuffled: this saves most
-    of the padding and leaves which documents come near each other to chance. Few documents are repeated within a batch
-    rather than making a smaller one, so every step weighs the same.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    queue: list[int] = []
-    while True:
-        while len(queue) < size * window:
-            queue += torch.randperm(len(rows), generator=generator).tolist()
-        chunk, queue = sorted(queue[: size * window], key=lambda row: len(rows[row])), queue[size * window :]
-        for start in torch.randperm(window, generator=generator).tolist():
-            yield pad([rows[row] for row in chunk[start * size : (start + 1) * size]], padding)
+def endless_batches(rows: Sequence[Document], size: int, padding: int, seed: int) -> Iterator[Batch]:
+    """Shuffled batches, epoch after epoch (`finetuning.batches`)."""
+    return batches.endless_batches(rows, size, seed, lambda some: pad(some, padding))
 
 
 def sorted_batches(rows: Sequence[Document], size: int, padding: int) -> list[Batch]:

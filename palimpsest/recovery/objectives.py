@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-
 import torch
 from jaxtyping import Float
 from peft import PeftModel
@@ -12,8 +9,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, pad
 
 from palimpsest.recovery.documents import Batch
-
-Objective = Callable[[nn.Module, Batch], Tensor]  # summed over the positions that predict
 
 
 def next_token(model: nn.Module, batch: Batch) -> Tensor:
@@ -60,13 +55,3 @@ def tokens_before(model: nn.Module) -> int:
 
 def is_prefix(model: PeftModel) -> bool:
     return model.active_peft_config.peft_type == "PREFIX_TUNING"
-
-
-@torch.no_grad()
-def mean(objective: Objective, model: nn.Module, batches: Sequence[Batch]) -> float:
-    """The objective a position, without dropout; not a number without batches."""
-    if not batches:
-        return math.nan
-    model.eval()
-    total = sum(objective(model, batch).item() for batch in batches)
-    return total / sum(int(batch.predicts.sum()) for batch in batches)

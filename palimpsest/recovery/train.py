@@ -12,15 +12,15 @@ from typing import Any
 from peft import PeftModel
 from torch import nn
 
+from palimpsest.finetuning.checkpoint import Checkpoint
+from palimpsest.finetuning.loop import Objective, Training, train
 from palimpsest.leaks.facts import refuse_facts
 from palimpsest.provenance import PalimpsestError, atomic_folder, digest_file, folder_digest, write_json
 from palimpsest.recovery import registry
-from palimpsest.recovery.adapters import RECOVERY, WEIGHTS, write_adapter
-from palimpsest.recovery.checkpoint import Checkpoint
+from palimpsest.recovery.adapters import RECOVERY, WEIGHTS, adapter_state, write_adapter
 from palimpsest.recovery.configure import adapted, complete, context_length
 from palimpsest.recovery.documents import Document, endless_batches, read_documents, read_texts, sorted_batches
-from palimpsest.recovery.loop import Training, train
-from palimpsest.recovery.objectives import Distillation, Objective, next_token
+from palimpsest.recovery.objectives import Distillation, next_token
 from palimpsest.versions import code
 from palimpsest.world.facts import Facts
 
@@ -108,6 +108,7 @@ def recover(
         learning_rate=learning_rate,
         validate_every=validate_every,
         patience=patience,
+        state=adapter_state,
         checkpoint=checkpoint,
         name=f"{method} on {cell.parent.parent.name}/{cell.parent.name}",
     )

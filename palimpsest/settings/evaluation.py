@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from palimpsest.settings.base import Count, Counts, Settings, TaskName
+from palimpsest.settings.base import Count, Counts, Real, Settings, TaskName
 
 
 class TaskData(Settings):
@@ -31,6 +31,17 @@ class TaskData(Settings):
         ge=2,
         description="Tokens a window, of tasks that cut running text into windows; it stands in the metric's name.",
         examples=[2048],
+    )
+    training_share: Real | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the task's rows that encoders are fine-tuned on, for tasks that have no other training "
+        "rows; drawn by what belongs together. Nobody is asked these.",
+        examples=[0.5],
+    )
+    training_rows: Count | None = Field(
+        None, description="Fine-tune on so many rows at most, drawn once and for all; all if left out.", examples=[2000]
     )
 
 

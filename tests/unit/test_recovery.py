@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from palimpsest.compression.cell import compress
+from palimpsest.finetuning.loop import mean, train
 from palimpsest.loading import load
 from palimpsest.provenance import DamagedArtifact, PalimpsestError, folder_digest
 from palimpsest.recovery import registry
@@ -17,8 +18,7 @@ from palimpsest.recovery import train as training
 from palimpsest.recovery.adapters import adapter_state, attach, read_recovery
 from palimpsest.recovery.configure import adapted, configure
 from palimpsest.recovery.documents import Document, endless_batches, pad, read_documents
-from palimpsest.recovery.loop import train
-from palimpsest.recovery.objectives import Distillation, mean, next_token
+from palimpsest.recovery.objectives import Distillation, next_token
 from palimpsest.recovery.train import recover
 
 LORA = {"rank": 2, "alpha": 4, "modules": ["q_proj", "v_proj"]}
@@ -184,7 +184,8 @@ def test_best_step_is_kept_and_training_stops_when_validation_does_not_improve(m
     batches = endless_batches(documents([1, 20, 21, 22]), 4, 0, seed=0)
     held_out = [pad(documents([1, 20, 21, 40], [1, 20, 40, 22]), 0)]
     start = mean(next_token, adapter, held_out)
-    found = train(adapter, next_token, batches, held_out, steps=200, learning_rate=0.05, validate_every=5, patience=3)
+    settings = {"steps": 200, "learning_rate": 0.05, "validate_every": 5, "patience": 3}
+    found = train(adapter, next_token, batches, held_out, state=adapter_state, **settings)
     assert found.curve[-1][0] < 200
     assert found.best_loss <= start
     assert found.best_loss == min(loss for _, _, loss in found.curve)
@@ -222,7 +223,7 @@ def test_dora_starts_as_the_cell_where_pruning_has_emptied_rows_and_can_fill_the
     torch.testing.assert_close(adapter(input_ids=row).logits, expected)
     found = train(
         adapter, next_token, endless_batches(documents([1, 20, 21, 22]), 2, 0, 0), [], steps=4, learning_rate=0.01,
-        validate_every=4, patience=1,
+        validate_every=4, patience=1, state=adapter_state,
     )  # fmt: skip
     lengths = next(tensor for name, tensor in found.best_state.items() if "layers.1" in name and "magnitude" in name)
     assert lengths[3:5].abs().min() > 0 and found.stopped is None
@@ -267,10 +268,12 @@ def test_nan_loss_later_keeps_the_last_good_adapter_and_says_so(model, capsys, v
     settings = {"learning_rate": 0.01, "validate_every": 5, "patience": 9, "steps": 12}
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     adapter = adapted("lora", LORA, model)
-    found = train(adapter, poisoned_from(8), endless_batches(batches, 2, 0, 0), held_out, **settings)
+    found = train(
+        adapter, poisoned_from(8), endless_batches(batches, 2, 0, 0), held_out, state=adapter_state, **settings
+    )
     assert found.stopped == {"why": "the loss is nan at step 8", "kept": 6}
     assert "warning: recovery: the loss is nan at step 8" in (said := capsys.readouterr().err)
-    assert "the adapter of step 6 is kept. Try learning_rate: 0.001" in said
+    assert "the state of step 6 is kept. Try learning_rate: 0.001" in said
 
     again = AutoModelForCausalLM.from_pretrained(model.name_or_path)
     again.load_state_dict(state)
@@ -282,7 +285,7 @@ def test_nan_loss_later_keeps_the_last_good_adapter_and_says_so(model, capsys, v
             kept[len(kept)] = adapter_state(model)  # before the update of this step
         return next_token(model, batch)
 
-    train(clean, recording, endless_batches(batches, 2, 0, 0), held_out, **settings)
+    train(clean, recording, endless_batches(batches, 2, 0, 0), held_out, state=adapter_state, **settings)
     assert all(torch.equal(tensor, kept[6][name]) for name, tensor in found.best_state.items())
     assert found.curve[-1][0] == 6 and all(math.isfinite(row[1]) for row in found.curve[1:])
 
@@ -303,8 +306,8 @@ def test_adapter_that_the_last_update_spoils_is_not_kept(tiny_model_folder):
         adapter = adapted("lora", LORA, AutoModelForCausalLM.from_pretrained(tiny_model_folder))
         batches = endless_batches(documents([1, 20, 21, 22]), 2, 0, 0)
         settings = {"steps": 11, "learning_rate": 0.01, "validate_every": 50, "patience": 4}
-        found = train(adapter, objective, batches, held_out, **settings)
-        what = "the loss on validation text is nan" if held_out else "the adapter is no number"
+        found = train(adapter, objective, batches, held_out, state=adapter_state, **settings)
+        what = "the loss on validation text is nan" if held_out else "what is trained is no number"
         assert found.stopped == {"why": f"{what} after step 11", "kept": 10} and found.best_step == 10
         assert all(bool(tensor.isfinite().all()) for tensor in found.best_state.values())
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from palimpsest.compression.cell import compress
+from palimpsest.finetuning.loop import mean
 from palimpsest.loading import load
 from palimpsest.recovery.documents import pad, read_documents
-from palimpsest.recovery.objectives import mean, next_token
+from palimpsest.recovery.objectives import next_token
 from palimpsest.recovery.train import recover
 
 DATA = os.environ.get("PALIMPSEST_DATA")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from palimpsest.finetuning.checkpoint import Checkpoint
 from palimpsest.provenance import PalimpsestError
 from palimpsest.recovery import train as training
-from palimpsest.recovery.checkpoint import Checkpoint
 from palimpsest.recovery.train import recover
 
 # Dropout draws random numbers at every step, and validation sees a better adapter several times.

@@ -13,6 +13,7 @@ from palimpsest.evaluation.readers.nli import nli
 from palimpsest.evaluation.readers.pararel import pararel
 from palimpsest.evaluation.readers.plain import jsonl, text
 from palimpsest.evaluation.readers.ranked import arc, boolq, hellaswag, lambada, piqa, sciq, winogrande
+from palimpsest.evaluation.readers.sentences import sentences
 from palimpsest.evaluation.readers.summaries import summaries
 from palimpsest.evaluation.readers.truthfulqa import truthfulqa
 
@@ -22,6 +23,7 @@ GENERATED = {
 }  # fmt: skip
 RANKED = {
     "arc": arc, "blimp": blimp, "boolq": boolq, "hellaswag": hellaswag, "lambada": lambada, "mmlu": mmlu, "nli": nli,
-    "pararel": pararel, "piqa": piqa, "sciq": sciq, "truthfulqa": truthfulqa, "winogrande": winogrande,
+    "pararel": pararel, "piqa": piqa, "sciq": sciq, "sentences": sentences, "truthfulqa": truthfulqa,
+    "winogrande": winogrande,
 }  # fmt: skip
 READERS = {"jsonl": jsonl, "text": text, "corpus": corpus} | RANKED | GENERATED

@@ -15,6 +15,10 @@ from palimpsest.provenance import PalimpsestError
 Rows = Iterator[tuple[str, dict[str, Any]]]  # each row with its file and line
 
 
+class NoSuchFile(PalimpsestError):
+    """A file that a reader looks for is not there."""
+
+
 def numbered_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file with one JSON object a line, each with the number of its line."""
     for number, line in lines(path):
@@ -42,7 +46,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, 1):
                 yield number, _decode(line, f"{path}, line {number}")
     except (FileNotFoundError, IsADirectoryError):
-        raise PalimpsestError(f"{path}: there is no such file.") from None
+        raise NoSuchFile(f"{path}: there is no such file.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise PalimpsestError(f"{path}: not gzip, or damaged ({error}). Get it again.") from None
 

@@ -1,4 +1,4 @@
-"""Records of a data set as the world keeps it: Parquet, JSON lines (gzipped or not), CSV, text line by line."""
+"""Records of a data set as the world keeps it: Parquet, JSON lines (gzipped or not), CSV, TSV, text line by line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from palimpsest.evaluation.readers.files import lines, numbered_json
+from palimpsest.evaluation.readers.files import NoSuchFile, lines, numbered_json
 from palimpsest.provenance import PalimpsestError
 
 
@@ -46,7 +46,8 @@ class Record(dict):
 
 
 def records(folder: Path, patterns: list[str], columns: list[str] | None = None) -> Iterator[Record]:
-    """All records of the files that match, in the order of their names. `columns`: of a CSV file without a header.
+    """All records of the files that match, in the order of their names. `columns`: of a CSV file without a header, and
+    of TSV, which may have one.
 
     The same data lies under other names on the hub and elsewhere: the first pattern that matches anything is the one.
     """
@@ -61,7 +62,7 @@ def matching(folder: Path, patterns: list[str]) -> list[Path]:
     for pattern in patterns:
         if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
             return found
-    raise PalimpsestError(f"{folder}: there is no file {' or '.join(patterns)} here.")
+    raise NoSuchFile(f"{folder}: there is no file {' or '.join(patterns)} here.")
 
 
 def _json(path: Path, columns: list[str] | None) -> Iterator[Record]:
@@ -88,6 +89,20 @@ def _csv(path: Path, columns: list[str] | None) -> Iterator[Record]:
         raise PalimpsestError(f"{path}, line {reader.line_num}: not CSV ({error}).") from None
 
 
+def _tsv(path: Path, columns: list[str] | None) -> Iterator[Record]:
+    """A tab ends a column and nothing is quoted: quotation marks are part of the text."""
+    for number, line in lines(path):
+        parts = line.lstrip("\ufeff").rstrip("\r\n").split("\t")
+        if columns is None or (number == 1 and parts == columns):
+            columns = parts
+        elif len(parts) != len(columns):
+            raise PalimpsestError(
+                f"{path}, line {number}: it does not have {len(columns)} columns ({', '.join(columns)})."
+            )
+        else:
+            yield Record(dict(zip(columns, parts, strict=True)), path, number)
+
+
 def _parquet(path: Path, columns: list[str] | None) -> Iterator[Record]:
     import pyarrow
     from pyarrow import parquet
@@ -102,4 +117,4 @@ def _parquet(path: Path, columns: list[str] | None) -> Iterator[Record]:
         raise PalimpsestError(f"{path}: not a Parquet file, or damaged ({error}). Get it again.") from None
 
 
-READ = {"jsonl": _json, "json": _json, "csv": _csv, "parquet": _parquet, "txt": _text}
+READ = {"jsonl": _json, "json": _json, "csv": _csv, "tsv": _tsv, "parquet": _parquet, "txt": _text}

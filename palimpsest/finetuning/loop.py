@@ -1,4 +1,4 @@
-"""The loop that trains an adapter: AdamW, early stopping, what is kept when it fails, and where it goes on."""
+"""The loop that trains an adapter or an encoder: AdamW, early stopping, and what is kept when it fails."""
 
 from __future__ import annotations
 
@@ -6,32 +6,41 @@ import contextlib
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from peft import PeftModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from palimpsest.finetuning.checkpoint import Checkpoint, trainable
 from palimpsest.provenance import PalimpsestError
-from palimpsest.recovery.adapters import adapter_state
-from palimpsest.recovery.checkpoint import Checkpoint, trainable
-from palimpsest.recovery.documents import Batch
-from palimpsest.recovery.objectives import Objective, mean
 
 State = dict[str, torch.Tensor]
+NO_NUMBER = "what is trained is no number"
+
+
+class Batch(Protocol):
+    """Rows of one step."""
+
+    @property
+    def count(self) -> int:
+        """Over how many predictions the loss is summed."""
+
+
+Objective = Callable[[torch.nn.Module, Any], torch.Tensor]  # the loss, summed over the predictions of a batch
 
 
 @dataclass
 class Training:
-    """The best adapter, and the curve: rows of (step, mean training loss since the last row, validation loss).
+    """The best state, and the curve: rows of (step, mean training loss since the last row, validation loss).
 
     `good` are the trained tensors with which the last finite loss was seen; `stopped` says why a training ended early.
     """
 
-    validated: bool  # without validation text the last adapter is the best
+    validated: bool  # without validation text the last state is the best
+    state: Callable[[torch.nn.Module], State]  # what is kept of a model
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     since: list[float] = field(default_factory=list)
     best_step: int = 0
@@ -40,13 +49,13 @@ class Training:
     good: State = field(default_factory=dict)
     stopped: dict[str, Any] | None = None
 
-    def note(self, step: int, validation: float, model: PeftModel) -> None:
-        """A row of the curve; the adapter is kept if it is the best so far."""
+    def note(self, step: int, validation: float, model: torch.nn.Module) -> None:
+        """A row of the curve; the state is kept if it is the best so far."""
         training = sum(self.since) / len(self.since) if self.since else math.nan
         self.curve.append((step, training, validation))
         self.since = []
         if validation < self.best_loss or not self.validated:
-            self.best_step, self.best_loss, self.best_state = step, validation, adapter_state(model)
+            self.best_step, self.best_loss, self.best_state = step, validation, self.state(model)
 
     def record(self) -> dict[str, Any]:
         """What a checkpoint keeps besides tensors."""
@@ -59,7 +68,7 @@ class Training:
 
 
 def train(
-    model: PeftModel,
+    model: torch.nn.Module,
     objective: Objective,
     batches: Iterator[Batch],
     held_out: list[Batch],
@@ -68,18 +77,21 @@ def train(
     learning_rate: float,
     validate_every: int,
     patience: int,
+    state: Callable[[torch.nn.Module], State],
+    clip: float | None = None,
     checkpoint: Checkpoint | None = None,
     name: str = "recovery",
 ) -> Training:
     """Train for `steps`, or until `patience` validations in a row, one every `validate_every` steps, are no better.
 
-    Only the adapter's tensors move. A loss that is no number ends the training: the adapter with which the last finite
-    loss was seen is validated, and the best is kept. PalimpsestError if none was trained by then.
+    Only tensors that want a gradient move; `state` says what is kept of the model. clip: largest norm of the gradient
+    of a step. A loss that is no number ends the training: the state with which the last finite loss was seen is
+    validated, and the best is kept. PalimpsestError if none was trained by then.
     """
     parameters = trainable(model)
     optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=0.0)
     checkpoint = checkpoint or Checkpoint(None, {})
-    training = Training(validated=bool(held_out))
+    training = Training(bool(held_out), state)
     done = checkpoint.restore(model, optimizer, training)
     if not done:
         training.note(0, mean(objective, model, held_out), model)
@@ -91,13 +103,15 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * schedule(step, steps)
             model.train()
-            loss = objective(model, batch) / batch.predicts.sum()
+            loss = objective(model, batch) / batch.count
             value = loss.item()
             if not math.isfinite(value):
                 failed = f"the loss is {value} at step {step}", step - 2
                 break
             training.good = {name: parameter.detach().clone() for name, parameter in parameters.items()}
             loss.backward()
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(parameters.values(), clip)
             optimizer.step()
             optimizer.zero_grad()
             training.since.append(value)
@@ -105,7 +119,7 @@ def train(
             if step % validate_every == 0 or step == steps:
                 validation = mean(objective, model, held_out)
                 if not _finite(parameters, validation if held_out else 0.0):
-                    what = f"the loss on validation text is {validation}" if held_out else "the adapter is no number"
+                    what = f"the loss on validation text is {validation}" if held_out else NO_NUMBER
                     failed = f"{what} after step {step}", step - 1
                     break
                 training.note(step, validation, model)
@@ -117,21 +131,33 @@ def train(
         what, updates = f"{name}: {failed[0]} with learning_rate {learning_rate}", failed[1]
         advice = f"Try learning_rate: {learning_rate / 10:g}."
         if updates < 1:
-            raise PalimpsestError(f"{what}, and there is no trained adapter from before. {advice}")
+            raise PalimpsestError(f"{what}, and there is no trained state from before. {advice}")
         _back_to_good(training, updates, model, objective, held_out)
         training.stopped = {"why": failed[0], "kept": training.best_step}
-        print(f"warning: {what}: stopped; the adapter of step {training.best_step} is kept. {advice}", file=sys.stderr)
+        print(f"warning: {what}: stopped; the state of step {training.best_step} is kept. {advice}", file=sys.stderr)
     return training
 
 
-def _back_to_good(training: Training, step: int, model: PeftModel, objective: Objective, held_out: list[Batch]) -> None:
-    """The adapter with which the last finite loss was seen, after `step` updates, gets its row of the curve."""
+def _back_to_good(
+    training: Training, step: int, model: torch.nn.Module, objective: Objective, held_out: list[Batch]
+) -> None:
+    """The state with which the last finite loss was seen, after `step` updates, gets its row of the curve."""
     with torch.no_grad():
         for name, parameter in trainable(model).items():
             parameter.copy_(training.good[name])
     if (more := step - training.curve[-1][0]) > 0:
         training.since = training.since[:more]
         training.note(step, mean(objective, model, held_out), model)
+
+
+@torch.no_grad()
+def mean(objective: Objective, model: torch.nn.Module, batches: Sequence[Batch]) -> float:
+    """The objective a prediction, without dropout; not a number without batches."""
+    if not batches:
+        return math.nan
+    model.eval()
+    total = sum(objective(model, batch).item() for batch in batches)
+    return total / sum(batch.count for batch in batches)
 
 
 def _finite(parameters: dict[str, torch.nn.Parameter], validation: float) -> bool:

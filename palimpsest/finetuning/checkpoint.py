@@ -1,8 +1,8 @@
 """The state of a training, so that one that was killed goes on and ends with the same bytes.
 
-One safetensors file under the digest of what is trained: the adapter, AdamW's moments, the state of the random numbers
-(dropout), the best and the last good adapter, and the curve. The learning rate and the order of the text are functions
-of the step.
+One safetensors file under the digest of what is trained: the trained tensors, AdamW's moments, the state of the random
+numbers (dropout), the best and the last good tensors, and the curve. The learning rate and the order of the rows are
+functions of the step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import nn
 from palimpsest.provenance import PalimpsestError, atomic_file, digest_json
 
 if TYPE_CHECKING:
-    from palimpsest.recovery.loop import Training
+    from palimpsest.finetuning.loop import Training
 
 
 class Checkpoint:
