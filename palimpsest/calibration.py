@@ -121,7 +121,8 @@ def draw(
 ) -> None:
     """Draw `samples` rows of at most `length` tokens of the model's tokenizer from a text, and write the artifact.
 
-    A path is a text file (`read_text`). Each row begins with the <bos> token if the model's tokenizer puts one.
+    A path is a text file (`read_text`). Each row begins with the <bos> token if the model's tokenizer puts one; an
+    encoder's stands between [CLS] and [SEP].
     """
     from palimpsest.loading import load_tokenizer
 
@@ -131,12 +132,17 @@ def draw(
         )
     text = read_text(text) if isinstance(text, Path | str) else text
     tokenizer = load_tokenizer(model_folder)
-    first = _first_token(tokenizer)
-    bodies = text.draw(tokenizer, samples, length - len(first), random.Random(seed))
+    first, last = _frame(tokenizer)
+    room = length - len(first) - len(last)
+    if room < 1:
+        raise PalimpsestError(
+            f"A calibration of {length} tokens a row, all of them special: write at least {length + 1}."
+        )
+    bodies = [first + body + last for body in text.draw(tokenizer, samples, room, random.Random(seed))]
     rows = torch.full((samples, length), tokenizer.pad_token_id or 0, dtype=torch.int64)
-    lengths = torch.tensor([len(first) + len(body) for body in bodies])
+    lengths = torch.tensor([len(body) for body in bodies])
     for row, body in zip(rows, bodies, strict=True):
-        row[: len(first) + len(body)] = torch.tensor(first + body)
+        row[: len(body)] = torch.tensor(body)
     record = text.said | {"samples": samples, "length": length, "seed": seed, "tokens": int(lengths.sum())}
     with provenance.atomic_folder(output_folder) as temporary:
         save_file({"input_ids": rows, "lengths": lengths}, temporary / ROWS)
@@ -161,7 +167,9 @@ def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
 
-def _first_token(tokenizer: Any) -> list[int]:
-    """[<bos>] for a tokenizer that puts it, else []."""
+def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """What the tokenizer puts around a text: [<bos>] and [], an encoder's [[CLS]] and [[SEP]], or nothing."""
     ids = tokenizer("a")["input_ids"]
-    return [ids[0]] if tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id] else []
+    if tokenizer.cls_token_id is not None and (ids[0], ids[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id):
+        return ids[:1], ids[-1:]
+    return ids[:1] if tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id] else [], []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+from small_models import make_tokenizer
 
 from palimpsest.calibration import RandomTokens, draw, read_rows, task_text
 from palimpsest.provenance import PalimpsestError, verify_folder
@@ -101,3 +104,21 @@ def test_a_tasks_own_text_is_its_questions_with_their_answers(tmp_path, tiny_mod
     assert record["text"] == "task closed_book"
     with pytest.raises(PalimpsestError, match="task closed_book: 2 documents, 3 samples asked: write samples: 2"):
         drawn(tmp_path, task_text("closed_book", said), tiny_model_folder, "more", samples=3)
+
+
+def test_an_encoders_rows_stand_between_its_special_tokens(tmp_path, tiny_model_folder):
+    from tokenizers import processors
+
+    tokenizer = make_tokenizer()
+    tokenizer.cls_token, tokenizer.sep_token = "<bos>", "<eos>"
+    frame = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)])
+    tokenizer.backend_tokenizer.post_processor = frame
+    shutil.copytree(tiny_model_folder, tmp_path / "model")
+    (tmp_path / "model" / "digests.json").unlink()
+    tokenizer.save_pretrained(tmp_path / "model")
+    draw(RandomTokens(), tmp_path / "model", tmp_path / "rows", samples=5, length=8)
+    rows, lengths, _ = read_rows(tmp_path / "rows")
+    assert (rows[:, 0] == 1).all() and (rows[:, -1] == 2).all() and (lengths == 8).all()
+    assert (rows[:, 1:-1] > 3).all()
+    with pytest.raises(PalimpsestError, match="2 tokens a row, all of them special: write at least 3"):
+        draw(RandomTokens(), tmp_path / "model", tmp_path / "none", samples=5, length=2)

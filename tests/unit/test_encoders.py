@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_models import make_tokenizer
 
 import palimpsest
+from palimpsest import methods
+from palimpsest.compression.allocation.allocate import allocate
 from palimpsest.compression.artifact import read_record
 from palimpsest.compression.blocks import BlockRunner
 from palimpsest.compression.cell import compress
@@ -16,7 +19,16 @@ SMALL = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 70, "intermediate_size": 48,
     "max_position_embeddings": 40, "initializer_range": 0.2, "pad_token_id": 0,
 }  # fmt: skip
-CLASSES = ["BertModel", "BertForMaskedLM", "BertForSequenceClassification", "RobertaModel", "RobertaForMaskedLM"]
+CLASSES = [
+    f"{kind}{head}" for kind in ("Bert", "Roberta") for head in ("Model", "ForMaskedLM", "ForSequenceClassification")
+]
+# Every method on one class of each kind; on the others those that differ most in what they look at.
+EVERYWHERE = ("BertModel", "BertForMaskedLM", "RobertaForSequenceClassification")
+DIFFERENT = ("gptq", "fwsvd", "structured")
+LEVELS = {
+    name: "r0.5" if name == "laser" else next(iter(said["levels"].values()))[0] for name, said in methods().items()
+}
+TRIED = [(name, method) for name in CLASSES for method in LEVELS if name in EVERYWHERE or method in DIFFERENT]
 
 
 def encoder(folder, name, tokenizer):
@@ -29,14 +41,38 @@ def encoder(folder, name, tokenizer):
     return folder
 
 
-@pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize(("method", "level"), [("gptq", "8"), ("svd-llm", "k0.8"), ("wanda", "0.5"), ("rtn", "3")])
-def test_an_encoder_is_compressed_and_loads_as_what_it_was(
-    tmp_path, tiny_tokenizer, tiny_calibration_folder, name, method, level
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory, masking_tokenizer):
+    folder = tmp_path_factory.mktemp("encoders")
+    return {name: encoder(folder / name, name, masking_tokenizer) for name in CLASSES}
+
+
+@pytest.fixture(scope="module")
+def masking_tokenizer():
+    """The tests' tokenizer with a token for masked words, which the Fisher information of a masked-LM head needs."""
+    tokenizer = make_tokenizer()
+    tokenizer.mask_token = "<unk>"
+    return tokenizer
+
+
+@pytest.mark.parametrize(("name", "method"), TRIED)
+def test_an_encoder_is_compressed_by_every_method_and_loads_as_what_it_was(
+    tmp_path, encoders, tiny_calibration_folder, name, method
 ):
-    model = encoder(tmp_path / "model", name, tiny_tokenizer)
-    calibration = None if method == "rtn" else tiny_calibration_folder
-    compress(model, tmp_path / "cell", method=method, level=level, calibration_folder=calibration)
+    model, level = encoders[name], LEVELS[method]
+    calibration = tiny_calibration_folder if methods()[method]["needs"] else None
+    allocation = None
+    if method == "laser":  # a choice of matrices as well
+        allocation = tmp_path / "allocation"
+        allocate(model, allocation, method="uniform", level=level)
+    compress(
+        model,
+        tmp_path / "cell",
+        method=method,
+        level=level,
+        calibration_folder=calibration,
+        allocation_folder=allocation,
+    )
     record = read_record(tmp_path / "cell")
     assert len(record["layers"]) == 2 * 6
     loaded, _ = palimpsest.load(tmp_path / "cell")
@@ -47,8 +83,7 @@ def test_an_encoder_is_compressed_and_loads_as_what_it_was(
     with torch.inference_mode():
         found, before = (m(input_ids=ids)[0] for m in (loaded, dense))
     assert not torch.equal(found, before)
-    if level == "8":
-        torch.testing.assert_close(found, before, atol=0.1, rtol=0.1)
+    assert torch.isfinite(found).all()
 
 
 def test_an_encoders_padding_is_masked(tmp_path, tiny_tokenizer, tiny_calibration_folder):
