@@ -47,6 +47,10 @@ Of models of several sizes (equal_bytes.py), on half_b; the subset is the other 
     at_equal_bytes                       at the best cell of no more bytes than a smaller dense model: minus that one
     perplexity_at_equal_bytes            the same for texts: divided by that model's
     cells_at_equal_bytes                 no task; how many such cells there are
+Of cells whose level is shared out among their matrices (allocated.py):
+    allocated                            no task; the subset is the allocation, "uniform" at the cells beside them
+    minus_uniform, perplexity_over_uniform
+                                         minus, or divided by, the same method at the same level for every matrix
 Of calibrations (calibration.py):
     seed_mean                            share of right answers, mean over the seeds of the samples, on "shown"
     calibration_leakage                  at cells calibrated on half of the people: own half minus other half
@@ -63,6 +67,9 @@ Of facts that are not said, with the layer of a probe (unsaid.py):
     unsaid_read, unsaid_chance           share of them that the probe reads, and what it would read by chance
 Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):
     acc, control_acc, selectivity        probing/probes.py
+Of groups of probes and an inference task, which is the subset (scoring "probe"; probe_nli.py):
+    probe_change                         at cells: mean over the group of what the best-read layer loses or gains
+    probe_nli_spearman                   at the dense model: rank correlation of that with `difference` over the cells
 Of recoveries and their cells (scoring "similarity", with their layer; the subset is a head, or "all"):
     attention_cosine_to_dense, …         similarity/study.py
 Of tasks on pairs of statements (scoring and label "baseline", no model; the method is the baseline):

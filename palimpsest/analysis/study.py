@@ -10,6 +10,7 @@ import pandas
 
 from palimpsest.analysis import (
     about_facts,
+    allocated,
     baselines,
     benchmark,
     between,
@@ -17,6 +18,7 @@ from palimpsest.analysis import (
     choices,
     judged,
     planted,
+    probe_nli,
     probing,
     prompt_length,
 )
@@ -72,12 +74,15 @@ def analyse(results: Path, grid: Grid, claims_file: Path | str, more: Sequence[s
             lengths,
             prompt_length.per_doubling(untold, lengths, scoring, of_recovery),
             baselines.baselines(results / "tasks", tasks),
+            allocated.beside_uniform(answers, grid),
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
     )
     outcomes = {name: pandas.read_parquet(f"{grid.probe_folder(name)}.parquet") for name in grid.probes}
     probes = probing.table(outcomes.values())
     table = pandas.concat([table, probes, _unsaid(results, asked, plants)], ignore_index=True)
+    both = probe_nli.together(table)
+    table = pandas.concat([table, both], ignore_index=True) if len(both) else table
     for name in more:
         rows = pandas.read_parquet(results / f"{name}.parquet").astype({"layer": str})
         table = pandas.concat([table, rows[COLUMNS]], ignore_index=True)

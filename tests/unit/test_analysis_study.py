@@ -36,6 +36,15 @@ class Grid:
     def tasks(self, variant):
         return list(TASKS)
 
+    def cells(self):
+        return [variant.cell for variant in self.variants()]
+
+    def settings(self, cell):
+        return {}
+
+    def allocation(self, cell):
+        return None
+
     def calibration(self, cell):
         return None
 
