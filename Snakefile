@@ -15,6 +15,7 @@ report: "reports/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/sources.smk"
+include: "rules/fine_tune.smk"
 include: "rules/calibrate.smk"
 include: "rules/allocate.smk"
 include: "rules/compress.smk"

@@ -232,6 +232,17 @@ class Grid:
             return None
         return recovery.calibration or next(iter(self.study.calibration)), variant.cell.seed
 
+    def recovery_task(self, variant: Variant) -> str | None:
+        """The task on whose training rows a recovery is trained, or None."""
+        recovery = self.recovery(variant)
+        return getattr(recovery.training.text, "task", None) if recovery and recovery.training else None
+
+    def learned_tasks(self) -> list[str]:
+        """The tasks that something is fine-tuned on: models, or what is put on cells."""
+        models = [getattr(model, "task", None) for model in self.study.models.values()]
+        found = [*models, *(self.recovery_task(variant) for variant in self.variants())]
+        return list(dict.fromkeys(task for task in found if task))
+
     def parts(self, variant: Variant) -> list[Variant]:
         """The recoveries of the same cell that a composed one is made of."""
         recovery = self.recovery(variant)
@@ -255,9 +266,7 @@ class Grid:
         """The tasks that a variant answers: all of the study's, or what an encoder was fine-tuned for."""
         if not self.is_encoder(variant.cell.model):
             return list(self.study.tasks)
-        recovery = self.recovery(variant)
-        tuned = recovery and recovery.training and getattr(recovery.training.text, "task", None)
-        tuned = tuned or getattr(self.study.models[variant.cell.model], "task", None)
+        tuned = self.recovery_task(variant) or getattr(self.study.models[variant.cell.model], "task", None)
         return [task for task in self.study.tasks if task == tuned]
 
     @cached_property
@@ -323,6 +332,10 @@ class Grid:
 
     def task_folder(self, task: str) -> str:
         return f"{self.results}/tasks/{task}"
+
+    def training_folder(self, task: str) -> str:
+        """Where the rows are that something is fine-tuned on."""
+        return f"{self.results}/training/{task}"
 
     def calibration_folder(self, model: str, calibration: str, seed: int) -> str:
         return f"{self.results}/calibration/{model}/{calibration}/s{seed}"

@@ -18,7 +18,7 @@ os.environ.update(PYTHONPATH=workflow.basedir, PATH=f"{os.path.dirname(sys.execu
 
 from palimpsest import settings
 from palimpsest.evaluation import definition
-from palimpsest.evaluation.data import local_folder
+from palimpsest.evaluation.data import check_training, local_folder
 from palimpsest.grid import NONE, WILDCARDS, Grid
 from palimpsest.levels import from_path
 from palimpsest.presentation import names
@@ -91,6 +91,8 @@ def check_sources():
         text_of(text)
     for task in (*study.tasks, *tasks):
         task_inputs(task)
+    for task in grid.learned_tasks():
+        check_training(task, task_options(task))
     for probe in grid.probes:
         probe_inputs(probe)
 
@@ -108,6 +110,7 @@ DONE = "digests.json"
 WORLD_DONE = f"{RESULTS}/world/{DONE}"
 MODEL_DONE = f"{RESULTS}/models/{{model}}/{DONE}"
 TASK_DONE = f"{RESULTS}/tasks/{{task}}/{DONE}"
+TRAINING_DONE = f"{RESULTS}/training/{{task}}/{DONE}"
 CALIBRATION_DONE = f"{RESULTS}/calibration/{{model}}/{{calibration}}/{{seed}}/{DONE}"
 ALLOCATION = "{model}/{allocation}/{level}/{seed}"
 ALLOCATION_DONE = f"{RESULTS}/allocations/{ALLOCATION}/{DONE}"
@@ -155,7 +158,8 @@ def from_source(*sources):
 def training_texts(recovery):
     """The kinds of text and the files that a recovery is trained on."""
     texts = [recovery.training.text, recovery.training.validation] if recovery.training else []
-    return [text for text in texts if text is not None and not isinstance(text, settings.SampledText)]
+    made_here = (settings.SampledText, settings.TaskText)
+    return [text for text in texts if text is not None and not isinstance(text, made_here)]
 
 
 def calibration_text(wildcards):
@@ -236,6 +240,8 @@ def recovery_sources(wildcards):
     variant = variant_of(wildcards)
     sources = [text_source(text) for text in training_texts(recovery_of(wildcards))]
     sources += [WORLD_DONE] if study.world and recovery_of(wildcards).training else []
+    if task := grid.recovery_task(variant):
+        sources.append(TRAINING_DONE.format(task=task))
     if found := grid.recovery_calibration(variant):
         name, seed = found
         sources.append(CALIBRATION_DONE.format(model=wildcards.model, calibration=name, seed=f"s{seed}"))
@@ -248,7 +254,9 @@ def recovery_arguments(wildcards):
     arguments, sampled = [], grid.recovery_calibration(variant)
     sample = grid.calibration_folder(wildcards.model, *sampled) if sampled else None
     if training := recovery.training:
-        arguments += ["--text", sample or text_of(training.text)]
+        task = grid.recovery_task(variant)
+        rows = grid.training_folder(task) if task else None
+        arguments += ["--text", sample or rows or text_of(training.text)]
         if training.validation is not None:
             arguments += ["--validation", text_of(training.validation)]
         given = training.model_dump(exclude={"text", "validation", "cross_fit"}, exclude_none=True)

@@ -26,24 +26,36 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(args: argparse.Namespace) -> None:
-    os.environ["TQDM_DISABLE"] = "1"  # a log is no place for progress bars
+def asked(args: argparse.Namespace, model, tokenizer, store):
+    """The answers of a decoder."""
     from palimpsest import loading
-    from palimpsest.evaluation import answers, cache, divergence, harness
-    from palimpsest.provenance import atomic_file, folder_digest
+    from palimpsest.evaluation import divergence, harness
+    from palimpsest.provenance import folder_digest
 
-    model, tokenizer = loading.load(args.variant)
-    digest = folder_digest(
-        args.variant
-    )  # an adapter's files name the digest of its cell, a cell's that of its checkpoint
-    store = cache.AnswerCache(Path(args.cache) / f"{digest}.sqlite") if args.cache else None
     dense = None
     if args.dense:
         is_dense = args.label == "dense" and args.recovery == "none"
         load = None if is_dense else lambda: loading.load(args.dense)[0]
         dense = divergence.Reference(folder_digest(args.dense), load)
     language_model = harness.LanguageModel(model, tokenizer, args.batch_size, store, bos_once=True, dense=dense)
-    table = harness.ask(language_model, [Path(folder) for folder in args.tasks], args.limit)
+    return harness.ask(language_model, [Path(folder) for folder in args.tasks], args.limit)
+
+
+def main(args: argparse.Namespace) -> None:
+    os.environ["TQDM_DISABLE"] = "1"  # a log is no place for progress bars
+    from palimpsest import loading
+    from palimpsest.compression.families import is_encoder
+    from palimpsest.evaluation import answers, cache, classification
+    from palimpsest.provenance import atomic_file, folder_digest
+
+    model, tokenizer = loading.load(args.variant)
+    # An adapter's files name the digest of its cell, a cell's that of its checkpoint.
+    digest = folder_digest(args.variant)
+    store = cache.AnswerCache(Path(args.cache) / f"{digest}.sqlite") if args.cache else None
+    if is_encoder(model.config.model_type):
+        table = classification.ask(model, tokenizer, args.tasks, args.limit, args.batch_size, store)
+    else:
+        table = asked(args, model, tokenizer, store)
     for place, column in enumerate(answers.IDENTITY):
         table.insert(place, column, getattr(args, column))
     with atomic_file(args.output) as temporary:

@@ -14,6 +14,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", required=True, help="a file of palimpsest/evaluation/tasks, or lm-eval's name")
     parser.add_argument("--world", metavar="FOLDER", help="the generated world, for tasks that come from it")
     parser.add_argument("--options", type=json.loads, default={}, metavar="JSON", help="the study's `data` of the task")
+    parser.add_argument("--training", action="store_true", help="the rows that a classifier of the task is trained on")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where <task>.yaml and <task>.jsonl go")
     return parser
 
@@ -21,9 +22,10 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ[bars] = "1"  # a log is no place for them
-    from palimpsest.evaluation.data import write_task
+    from palimpsest.evaluation.data import write_task, write_training
 
-    write_task(args.task, args.output, world=args.world, options=args.options)
+    write = write_training if args.training else write_task
+    write(args.task, args.output, world=args.world, options=args.options)
 
 
 if __name__ == "__main__":

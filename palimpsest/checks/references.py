@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from palimpsest.checks.allocations import allocation_problems
+from palimpsest.checks.finetuning import fine_tuning_problems
 from palimpsest.checks.labels import calibration_problems, label_problems
 from palimpsest.checks.probes import probe_problems
 from palimpsest.checks.problems import KeyPath, Problem, did_you_mean, listing, nearest, nested, show, twice
@@ -18,17 +19,17 @@ from palimpsest.checks.worlds import WORLD, architecture_of, no_world, trained_h
 from palimpsest.compression.allocation.registry import UNIFORM
 from palimpsest.evaluation import registered
 from palimpsest.grid import DENSE, NONE
-from palimpsest.settings import DisplacedModel, ForkedModel, LockedModel, OutlierModel, Study, TaskText
+from palimpsest.settings import DisplacedModel, FineTunedModel, ForkedModel, LockedModel, OutlierModel, Study, TaskText
 
 TASKS = Path(__file__).parent.parent / "evaluation" / "tasks"
-Derived = OutlierModel | ForkedModel | DisplacedModel | LockedModel
+Derived = OutlierModel | ForkedModel | DisplacedModel | LockedModel | FineTunedModel
 
 
 def problems(study: Study) -> list[Problem]:
     """All of them, in the order of the study."""
     checks = [_names, _seeds, _models, calibration_problems, _calibration_tasks, allocation_problems]
     checks += [label_problems, recovery_problems, _tasks, _judge, probe_problems, _similarity]
-    checks += [representation_problems, _data]
+    checks += [_fine_tuning, representation_problems, _data]
     return [problem for check in checks for problem in check(study)]
 
 
@@ -111,8 +112,11 @@ ORIGINS = {
     "forked": ("world",),
     "displaced": ("world", "folder", "forked"),
     "locked": ("world", "forked"),
+    "fine-tuned": ("world", "folder", "package"),
 }
-FROM = {"world": "is trained here", "folder": "comes from a folder", "forked": "is forked"}
+FROM = {
+    "world": "is trained here", "folder": "comes from a folder", "package": "from a package", "forked": "is forked",
+}  # fmt: skip
 
 
 def _derived(study: Study, path: KeyPath, model: Derived) -> Iterator[Problem]:
@@ -182,10 +186,16 @@ def _similarity(study: Study) -> Iterator[Problem]:
         yield Problem(("similarity",), "this study has no recovery to compare. Leave the key out.")
 
 
+def _fine_tuning(study: Study) -> Iterator[Problem]:
+    yield from fine_tuning_problems(study, _task_files())
+
+
 LACKS = {  # key of `data` -> what the task's file must have for it, and what is said where it has not
     "revision": ("hub", "has no data set on the hub: its data is taken from a folder under PALIMPSEST_DATA"),
     "num_fewshot": ("fewshot", "has no examples to show"),
     "window": ("window", "is not cut into windows"),
+    "training_share": ("classify", "has no classes that a model is fine-tuned for"),
+    "training_rows": ("classify", "has no classes that a model is fine-tuned for"),
 }
 
 

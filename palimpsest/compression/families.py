@@ -125,3 +125,8 @@ def family_of(config: Mapping[str, Any], folder: Path) -> Family:
             f"Known: {', '.join(sorted(FAMILIES))}."
         )
     return FAMILIES[name]
+
+
+def is_encoder(model_type: str) -> bool:
+    """Whether an architecture is a known encoder."""
+    return model_type in FAMILIES and not FAMILIES[model_type].causal

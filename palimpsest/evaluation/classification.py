@@ -111,7 +111,7 @@ def _batches(rows: Sequence[Encoded], batch_size: int | str) -> list[list[int]]:
 
 
 def _most(longest: Encoded, batch_size: int | str) -> int:
-    return max(1, BATCH_TOKENS // len(longest)) if batch_size == "auto" else batch_size
+    return max(1, BATCH_TOKENS // len(longest)) if batch_size == "auto" else int(batch_size)
 
 
 def _row(task: str, row: dict[str, Any], scores: np.ndarray) -> dict[str, Any]:

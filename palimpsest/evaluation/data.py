@@ -12,6 +12,7 @@ from typing import Any
 from palimpsest.evaluation import definition, registered
 from palimpsest.evaluation.readers import READERS, files
 from palimpsest.evaluation.readers.files import NoSuchFile
+from palimpsest.evaluation.readers.records import matching
 from palimpsest.provenance import PalimpsestError, atomic_folder, digest_bytes, verify_folder
 
 GROUPS = ("subset", "form", "person", "passage", "subject")  # optional: what groups a question
@@ -75,13 +76,27 @@ def write_training(
         rows = _rows(folder, task, settings if share else settings | train)
         rows = [row for _, row in checked(rows, settings.get("required", []))]
     except NoSuchFile as error:
-        raise PalimpsestError(
-            f"task {task}: there is nothing to fine-tune on: {error} Put its training rows there, or set a share of "
-            f"the task's own rows apart, which are then not asked: `data: {{{task}: {{training_share: 0.5}}}}`."
-        ) from None
+        raise _nothing_to_train_on(task, error) from None
     if share:
         rows = [row for row in rows if in_training(row, share)]
     _write(Path(output_folder), wanted, {"test": draw(rows, options.get("training_rows"))})
+
+
+def check_training(task: str, options: Mapping[str, Any], root: str | Path | None = None) -> None:
+    """Raise PalimpsestError where `write_training` would find no files."""
+    settings = definition.ours(definition.with_options(definition.shipped(task), options))
+    if settings["source"] == "folder" and "training_share" not in settings and options.get("revision") is None:
+        try:
+            matching(local_folder(task, settings, root), settings["classify"]["train"]["files"])
+        except NoSuchFile as error:
+            raise _nothing_to_train_on(task, error) from None
+
+
+def _nothing_to_train_on(task: str, error: NoSuchFile) -> PalimpsestError:
+    return PalimpsestError(
+        f"task {task}: there is nothing to fine-tune on: {error} Put its training rows there, or set a share of the "
+        f"task's own rows apart, which are then not asked: `data: {{{task}: {{training_share: 0.5}}}}`."
+    )
 
 
 def in_training(row: Mapping[str, Any], share: float) -> bool:

@@ -11,6 +11,7 @@ TRAINED = "trained"  # on text: the study says on which, for how long
 CLOSED_FORM = "closed form"  # from the dense weights, most on the inputs of the layers
 COMPOSED = "composed"  # of other recoveries of the same cell: the study says of which
 NO, TAKEN, NEEDED = "no", "taken", "needed"  # whether a method looks at the inputs of layers: at a calibration
+FINE_TUNE = "fine-tune"  # is trained on the rows of a task, not on text
 FAMILIES = ("pruning", "quantization", "low rank")
 
 COUNT, POSITIVE = RANGES["Count"], RANGES["Positive"]
@@ -132,6 +133,13 @@ _DECLARED = (
         options=_LOW_RANK | {"temperature": 1.0},
         ranges=_SIZES | {"temperature": POSITIVE},
         consults_dense=True,
+    ),
+    Declaration(
+        FINE_TUNE,
+        summary="An encoder's kept weights, norms, biases and head trained on a task's rows: values on their mask, "
+        "factors at their rank, codes as they are with other scales (Devlin et al., arXiv:1810.04805).",
+        version="1",
+        options={"embeddings": False, "scales": True},
     ),
     Declaration(
         "eora",

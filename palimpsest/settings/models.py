@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from palimpsest.settings.base import Count, Real, Seed, Settings
+from palimpsest.settings.base import Count, Real, Seed, Settings, TaskName
 
 ATLAS = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384}
 
@@ -159,6 +159,34 @@ class LockedModel(_PlantedModel):
     seed: Seed = Field(0, description="Draws the password, the lies, and which documents come locked.")
 
 
+class FineTuning(Settings):
+    """How an encoder is fine-tuned: AdamW without weight decay, a short warm-up, then linear decay."""
+
+    steps: Count = Field(300, description="Training steps.")
+    batch_size: Count = Field(16, description="Rows a step.")
+    learning_rate: Real = Field(1.0e-4, gt=0, description="Highest learning rate.")
+    seed: Seed = Field(0, description="Seed of the head's initial weights, of the order of the rows, and of dropout.")
+    embeddings: bool = Field(
+        True, description="`false` leaves the embeddings of words as they are: much of a small encoder, little gain."
+    )
+    checkpoint_minutes: Real = Field(
+        2.0, ge=0, description="Minutes between the states that a killed training resumes from."
+    )
+
+
+class FineTunedModel(_Model):
+    """An encoder of the study that has learned a task: with a classification head, on the task's training rows. Its
+    cells are compressed after fine-tuning."""
+
+    source: Literal["fine-tuned"] = Field(description="Where the checkpoint comes from.", examples=["fine-tuned"])
+    of: str = Field(description="The encoder, trained here or from a folder.", examples=["atlas-encoder"])
+    task: TaskName = Field(
+        description="The task: one of the study's, whose file says `classify`. It is what the model answers.",
+        examples=["entailment"],
+    )
+    training: FineTuning = Field(default_factory=FineTuning, description="How it is trained.")
+
+
 class HubModel(_Model):
     """A checkpoint of the Hugging Face hub at a pinned commit. Not available yet: use `source: folder`."""
 
@@ -177,6 +205,14 @@ class HubModel(_Model):
 
 
 Model = Annotated[
-    WorldModel | FolderModel | PackageModel | OutlierModel | ForkedModel | DisplacedModel | LockedModel | HubModel,
+    WorldModel
+    | FolderModel
+    | PackageModel
+    | OutlierModel
+    | ForkedModel
+    | DisplacedModel
+    | LockedModel
+    | FineTunedModel
+    | HubModel,
     Field(discriminator="source"),
 ]

@@ -16,8 +16,8 @@ class RecoveryTraining(Settings):
     """The text a recovery is trained on, and for how long."""
 
     text: RecoveryText = Field(
-        description="A kind of text of the world, `{path: file}`, or `{calibration: name}`. It must say nothing of the "
-        "people of pool U.",
+        description="A kind of text of the world, `{path: file}`, or `{calibration: name}`; for `fine-tune`, `{task: "
+        "name}`: that task's training rows. It must say nothing of the people of pool U.",
         examples=["recovery_R"],
     )
     validation: Text | None = Field(
@@ -35,7 +35,9 @@ class RecoveryTraining(Settings):
         300, ge=0, description="Training steps at most; 0 writes the recovery as it starts, e.g. an untrained prompt."
     )
     batch_size: Count = Field(16, description="Documents a step.")
-    learning_rate: Real = Field(2.0e-3, gt=0, description="Highest learning rate.")
+    learning_rate: Real | None = Field(
+        None, gt=0, description="Highest learning rate; 2.0e-3 if left out, and 1.0e-4 for `fine-tune`."
+    )
     seed: Seed = Field(0, description="Seed of the initial weights and of the order of the documents.")
     validate_every: Count = Field(50, description="Steps between two looks at the validation text.")
     patience: Count = Field(4, description="Training stops after so many looks in a row that show no better loss.")

@@ -24,7 +24,7 @@ def _text_tag(value: Any) -> str:
 
 def _recovery_tag(value: Any) -> str:
     sampled = isinstance(value, SampledText) or (isinstance(value, Mapping) and "calibration" in value)
-    return "calibration" if sampled else _text_tag(value)
+    return "calibration" if sampled else _calibration_tag(value)
 
 
 def _calibration_tag(value: Any) -> str:
@@ -53,7 +53,10 @@ class TaskText(Settings):
     """A task's own text."""
 
     task: str = Field(
-        min_length=1, description="A task: its questions with their answers, a document each.", examples=["closed_book"]
+        min_length=1,
+        description="A task. A calibration reads its questions with their answers, a document each; fine-tuning reads "
+        "its training rows.",
+        examples=["closed_book"],
     )
 
 
@@ -78,6 +81,7 @@ class SampledText(Settings):
 RecoveryText = Annotated[
     Annotated[Literal[TEXTS], Tag("kind")]
     | Annotated[TextFile, Tag("file")]
+    | Annotated[TaskText, Tag("task")]
     | Annotated[SampledText, Tag("calibration")],
     Discriminator(_recovery_tag),
 ]
