@@ -9,7 +9,7 @@ perplexity_over_uniform  of tasks that are read token by token: its perplexity d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,31 +45,39 @@ def beside_uniform(answers: pandas.DataFrame, grid: Grid) -> pandas.DataFrame:
     """The rows of metrics of every cell with an allocation that has a uniform cell beside it."""
     pairs = siblings(grid)
     rows = [
-        _variant(cell) | {"task": "", "metric": "allocated", "subset": _name(grid, cell), "value": 1.0, "n": 1}
+        variant_row(cell) | {"task": "", "metric": "allocated", "subset": _name(grid, cell), "value": 1.0, "n": 1}
         for cell in dict.fromkeys([*pairs.values(), *pairs])
     ]
-    if pairs:
-        plain = answers[answers["recovery"] == "none"]
-        of = dict(list(plain.groupby(VARIANT[:-1], sort=False, observed=True)))
-        for cell, other in pairs.items():
-            mine, theirs = (of[tuple(_variant(one)[column] for column in VARIANT[:-1])] for one in (cell, other))
-            rows += [_variant(cell) | row for row in _compared(mine, theirs)]
+    rows += compared(answers, pairs, {"difference": "minus_uniform", "ratio": "perplexity_over_uniform"})
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
-def _compared(mine: pandas.DataFrame, theirs: pandas.DataFrame) -> Iterator[dict]:
-    for task, answers in mine.groupby("task", sort=True, observed=True):
-        other = theirs[theirs["task"] == task]
-        if answers["correct"].notna().all() and other["correct"].notna().all():
-            found = paired(answers, other, ["correct"])
-            metric, compare = "minus_uniform", _difference
-        elif answers["score"].notna().all() and (answers["tokens"] > 0).all():
-            found = paired(answers, other, ["score", "tokens"])
-            metric, compare = "perplexity_over_uniform", _ratio
-        else:
-            continue
-        for subset, part in parts(found):
-            yield {"task": task, "subset": subset, "metric": metric} | compare(part).row()
+def compared(answers: pandas.DataFrame, pairs: Mapping[Cell, Cell], names: Mapping[str, str]) -> Iterator[dict]:
+    """For each pair of cells without recovery, task and subset the first minus the second, or divided by it.
+
+    names: of the metrics, "difference" of shares of right answers and "ratio" of perplexities.
+    """
+    plain = answers[answers["recovery"] == "none"] if pairs else answers.head(0)
+    of = dict(list(plain.groupby(VARIANT[:-1], sort=False, observed=True)))
+    for cell, other in pairs.items():
+        mine, theirs = (of[tuple(variant_row(one)[column] for column in VARIANT[:-1])] for one in (cell, other))
+        for task, group in mine.groupby("task", sort=True, observed=True):
+            beside = theirs[theirs["task"] == task]
+            if group["correct"].notna().all() and beside["correct"].notna().all():
+                found, what, estimate = paired(group, beside, ["correct"]), "difference", _difference
+            elif group["score"].notna().all() and (group["tokens"] > 0).all():
+                found, what, estimate = paired(group, beside, ["score", "tokens"]), "ratio", _ratio
+            else:
+                continue
+            for subset, part in parts(found):
+                row = {"task": task, "subset": subset, "metric": names[what]}
+                yield variant_row(cell) | row | estimate(part).row()
+
+
+def variant_row(cell: Cell) -> dict:
+    """The columns that name a cell without recovery."""
+    return {"model": cell.model, "label": cell.label, "method": cell.method, "level": cell.level, "seed": cell.seed,
+            "recovery": "none"}  # fmt: skip
 
 
 def _difference(pairs: pandas.DataFrame) -> intervals.Estimate:
@@ -85,8 +93,3 @@ def _ratio(pairs: pandas.DataFrame) -> intervals.Estimate:
 def _name(grid: Grid, cell: Cell) -> str:
     allocated = grid.allocation(cell)
     return UNIFORM if allocated is None else allocated[0]
-
-
-def _variant(cell: Cell) -> dict:
-    return {"model": cell.model, "label": cell.label, "method": cell.method, "level": cell.level, "seed": cell.seed,
-            "recovery": "none"}  # fmt: skip

@@ -51,6 +51,9 @@ Of cells whose level is shared out among their matrices (allocated.py):
     allocated                            no task; the subset is the allocation, "uniform" at the cells beside them
     minus_uniform, perplexity_over_uniform
                                          minus, or divided by, the same method at the same level for every matrix
+Of low-rank cells of other methods than plain SVD (beside_svd.py), at the same level, the last two with their layer:
+    minus_svd, perplexity_over_svd       minus its share of right answers, or divided by its perplexity
+    acc_minus_svd, uuas_minus_svd        minus what a probe reads of it
 Of calibrations (calibration.py):
     seed_mean                            share of right answers, mean over the seeds of the samples, on "shown"
     calibration_leakage                  at cells calibrated on half of the people: own half minus other half

@@ -13,6 +13,7 @@ from palimpsest.analysis import (
     allocated,
     baselines,
     benchmark,
+    beside_svd,
     between,
     calibration,
     choices,
@@ -75,11 +76,14 @@ def analyse(results: Path, grid: Grid, claims_file: Path | str, more: Sequence[s
             prompt_length.per_doubling(untold, lengths, scoring, of_recovery),
             baselines.baselines(results / "tasks", tasks),
             allocated.beside_uniform(answers, grid),
+            beside_svd.answered(answers, grid),
             *([judged.scores(judgements, results / "agreement.parquet")] if grid.judged_tasks else []),
         ],
     )
     outcomes = {name: pandas.read_parquet(f"{grid.probe_folder(name)}.parquet") for name in grid.probes}
     probes = probing.table(outcomes.values())
+    if len(beside := beside_svd.probed(outcomes.values(), grid)):
+        probes = pandas.concat([probes, beside], ignore_index=True)
     table = pandas.concat([table, probes, _unsaid(results, asked, plants)], ignore_index=True)
     both = probe_nli.together(table)
     table = pandas.concat([table, both], ignore_index=True) if len(both) else table
