@@ -7,7 +7,7 @@ Every row has an id. The rest is that of the probe's kind:
     word            words, labels (one a word, or null), split
     edge            words, spans (one or two, [from, to) in words), label, split
     tree            words, heads (1-based, 0 for the root), split
-    head            text, label ("true" or "false"), group, split
+    head            text, label ("true" or "false"), group (tested by halves)
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from palimpsest.probing import definition
 from palimpsest.probing.readers import READERS, reader
 from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder
 from palimpsest.world import probes as world_probes
+from palimpsest.world.truths import truths
 
 Row = dict[str, Any]
 SHARES = {"train": 0.6, "validation": 0.1, "test": 0.3}  # of the rows, where there are enough of each split
@@ -37,7 +38,7 @@ FIELDS = {
     "word": ("words", "labels", "split"),
     "edge": ("words", "spans", "label", "split"),
     "tree": ("words", "heads", "split"),
-    "head": ("text", "label", "group", "split"),
+    "head": ("text", "label", "group"),
 }
 LABELS: dict[str, Callable[[Row], list[str]]] = {
     "sentence": lambda row: [row["label"]],
@@ -150,7 +151,8 @@ def _read(
         if wanted["kind"] == "question":
             return json_lines(Path(world) / "tasks" / f"{probe}.jsonl")
         seed = json.loads((Path(world) / "world.json").read_text(encoding="utf-8"))["seed"]
-        return ((f"row {row['id']}", row) for row in world_probes.rows(wanted, seed, most))
+        drawn = truths(Path(world), seed, most) if wanted["kind"] == "head" else world_probes.rows(wanted, seed, most)
+        return ((f"row {row['id']}", row) for row in drawn)
     if wanted["reader"] not in READERS:
         raise PalimpsestError(f"probe {probe}: reader: {wanted['reader']!r} is none of {', '.join(READERS)}.")
     return reader(wanted["reader"])(local_folder(probe, wanted, root), wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,22 +16,28 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 
 
 @torch.inference_mode()
-def read_states(model, rows: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """Each distinct row of tokens with its states (layers + 1, tokens, width), longest first.
+def passes(model, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[tuple[int, ...]], Any]]:
+    """Forward passes over the distinct rows of tokens, longest first: the rows of each, and what came out of it.
 
-    A soft prompt stands before the tokens, as in evaluation, and its own states are left out.
+    A soft prompt stands before the tokens, as in evaluation. Rows are padded on the right.
     """
     device = next(model.parameters()).device
     for batch in cut(alone(Row(tuple(row), len(row) - 1) for row in rows), tokens=TOKENS_A_BATCH):
         tokens = [node.row.tokens for _, node in batch]
         length = max(map(len, tokens))
-        # Padding is on the right, where causal attention never looks; the mask is for encoders, and for what chooses
-        # a prompt by all tokens.
+        # Causal attention never looks at padding on the right; the mask is for encoders, and for what chooses a prompt
+        # by all tokens.
         padded = [[*row, *(0,) * (length - len(row))] for row in tokens]
         own = [[1] * len(row) + [0] * (length - len(row)) for row in tokens]
         inputs, mask = torch.tensor(padded, device=device), torch.tensor(own, device=device)
-        output = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True, use_cache=False)
-        # A wrapper such as peft's prompt lengthens the rows: those of the tokens come last.
+        yield tokens, model(input_ids=inputs, attention_mask=mask, output_hidden_states=True, use_cache=False)
+
+
+def read_states(model, rows: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """Each distinct row of tokens with its states (layers + 1, tokens, width), longest first."""
+    for tokens, output in passes(model, rows):
+        length = max(map(len, tokens))
+        # A soft prompt lengthens the rows: the tokens' own states come last.
         states = torch.stack([layer[:, -length:] for layer in output.hidden_states], 1)
         for row, found in zip(tokens, states, strict=True):
             yield row, found[:, : len(row)]

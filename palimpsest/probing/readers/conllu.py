@@ -1,7 +1,7 @@
 """CoNLL-U (https://universaldependencies.org/format.html), as treebanks have it, gzipped or not.
 
     kind: word    label: upos | xpos                part of speech
-    kind: edge    label: deprel                     relation of a word to its head: spans [word], [head]
+    kind: edge    label: deprel                     relation of a word to its head: spans [word], [head]; no punctuation
     kind: edge    label: entity | coreference       of files whose MISC column has `Entity=` or `NER=` (mentions.py)
     kind: tree                                      heads, and which words are punctuation
 
@@ -138,7 +138,7 @@ def _relations(sentence: Sentence, definition: Mapping[str, Any]) -> Iterator[di
             raise PalimpsestError(
                 f"{sentence.place(number)}: HEAD is {head!r}; it must be 0 to {len(words)}, the number of words."
             )
-        if head == 0 or relation in NONE:
+        if head == 0 or relation in NONE or relation == "punct":
             continue
         yield {
             "id": f"{sentence.name}/{number + 1}",
