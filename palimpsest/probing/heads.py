@@ -117,7 +117,7 @@ def output_projections(model) -> list[nn.Module]:
 
 def check(labels: np.ndarray, groups: np.ndarray) -> None:
     """Refuse labels other than true and false, only one of them, and too few groups."""
-    if unknown := sorted(set(labels) - set(LABELS)):
+    if unknown := sorted(set(labels.tolist()) - set(LABELS)):
         raise PalimpsestError(f"a probe of heads: the label {unknown[0]!r} is none of {', '.join(LABELS)}.")
     if len(set(groups)) < GROUPS:
         raise PalimpsestError(
@@ -125,7 +125,7 @@ def check(labels: np.ndarray, groups: np.ndarray) -> None:
         )
     folds = folds_of(groups, FOLDS)
     for fold in range(FOLDS):
-        if len(present := set(labels[folds == fold])) < 2:
+        if len(present := set(labels[folds == fold].tolist())) < 2:
             raise PalimpsestError(
                 f"a probe of heads: one half of the groups has only the label {present.pop()!r}. Give true and false "
                 "rows of each group."

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LENGTHS = range(5, 51)  # of sentences whose distances are correlated
 TRAINING_SENTENCES = 10  # at least
-EPOCHS, WORDS_A_BATCH, RATE, SEED = 20, 512, 0.003, 0
+STEPS, EPOCHS, WORDS_A_BATCH, RATE, SEED = 800, 10, 512, 0.003, 0  # so many steps and epochs at least
 SPLITS = ("train", "validation", "test")
 
 
@@ -123,9 +123,10 @@ def fit(
     generator = torch.Generator().manual_seed(SEED)
     projection = torch.randn(width, rank, generator=generator).div_((width * rank) ** 0.5).requires_grad_()
     optimizer = torch.optim.Adam([projection], lr=RATE)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=EPOCHS * len(batches))
+    epochs = max(EPOCHS, -(-STEPS // len(batches)))
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=epochs * len(batches))
     best, least = projection.detach().clone(), float("inf")
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for number in torch.randperm(len(batches), generator=generator):
             loss = _loss(projection, *batches[number]) / len(batches[number][0])
             optimizer.zero_grad()
