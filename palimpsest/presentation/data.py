@@ -18,6 +18,7 @@ from palimpsest.settings import SWAPPED
 
 CELL = ["model", "label", "method", "level", "seed"]
 PROBES = ("linear", "mlp", "structural")  # how probes score
+REPRESENTATION = ("cka", "weight", "input", "output", "logit_lens", "sensitivity")  # what representation/ compares
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,21 @@ class Tables:
         )
 
     @cached_property
-    def metrics(self) -> pandas.DataFrame:
+    def _all_metrics(self) -> pandas.DataFrame:
         columns = [*CELL, "recovery", "task", "subset", "scoring", "metric", "value", "low", "high"]
-        table = self._parquet("metrics.parquet", columns)
+        return self._parquet("metrics.parquet", columns)
+
+    @cached_property
+    def metrics(self) -> pandas.DataFrame:
         # `probes` has those of probes, with the random floor, which is no cell; nor are baselines that know no passage.
-        return table[~table["scoring"].isin((*PROBES, "baseline", "similarity"))]
+        table = self._all_metrics
+        return table[~table["scoring"].isin((*PROBES, *REPRESENTATION, "baseline", "similarity"))]
+
+    @cached_property
+    def representation(self) -> pandas.DataFrame:
+        """What compression does to states (representation/), of random weights too."""
+        table = self._all_metrics
+        return table[table["scoring"].isin(REPRESENTATION)]
 
     @cached_property
     def measurements(self) -> pandas.DataFrame:
@@ -269,11 +280,20 @@ class Tables:
         rows = self.probes
         return sorted({int(layer) for layer in rows.loc[(rows["task"] == task) & (rows["model"] == model), "layer"]})
 
-    def probed(self, task: str, layer: int, metric: str, cells: Iterable[Cell]) -> dict[Cell, Number]:
-        """A probe's metric on every cell without recovery, over all attributes."""
+    def probed(
+        self,
+        task: str,
+        layer: int,
+        metric: str,
+        cells: Iterable[Cell],
+        subset: str = "all",
+        scoring: str | None = None,
+    ) -> dict[Cell, Number]:
+        """A probe's metric on these cells without recovery; over all attributes if no `subset` is named."""
         rows = self.probes
         rows = rows[(rows["task"] == task) & (rows["layer"].astype(int) == layer) & (rows["metric"] == metric)]
-        rows = rows[(rows["subset"] == "all") & (rows["recovery"] == "none")]
+        rows = rows[(rows["subset"] == subset) & (rows["recovery"] == "none")]
+        rows = rows if scoring is None else rows[rows["scoring"] == scoring]
         # Not a number: too few people of each class for a probe.
         return self._one_each(rows, list(cells), f"{task}/{metric}/layer {layer}", "probes.parquet", nan=True)
 

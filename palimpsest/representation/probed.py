@@ -19,9 +19,10 @@ import torch
 
 from palimpsest.analysis.intervals import paired_difference
 from palimpsest.compression.weights import CompressedWeight
+from palimpsest.probing import sentences
+from palimpsest.probing.classifiers import Classifier, fit
 from palimpsest.probing.data import read_probe
-from palimpsest.probing.kinds import kind
-from palimpsest.probing.outcome import Outcome
+from palimpsest.provenance import PalimpsestError
 from palimpsest.representation.reading import Watched
 from palimpsest.representation.sensitivity import ALL, SCORING, spliced
 from palimpsest.representation.table import row
@@ -31,29 +32,37 @@ POOLING = "mean"
 
 
 class LastLayer:
-    """A probe on the last layer of a model, on at most so many rows of its data, evenly spread."""
+    """A probe of sentences on the last layer of a model, on at most so many rows of its data, evenly spread."""
 
     def __init__(self, watched: Watched, tokenizer, folder: Path, most: int) -> None:
         definition, rows = read_probe(folder)
-        self.name, self.kind = definition["probe"], kind(definition["kind"])
+        self.name = definition["probe"]
+        if definition["kind"] != "sentence":
+            raise PalimpsestError(f"{folder}: {self.name} is a probe of kind {definition['kind']}, not sentence.")
         self.rows = rows if len(rows) <= most else [rows[number * len(rows) // most] for number in range(most)]
         self.watched, self.tokenizer = watched, tokenizer
-        self.options = Probe(layers=[len(watched.blocks)], pooling=[POOLING], classifiers=["linear"])
-        self.tested = np.array([row["split"] == "test" for row in self.rows])
+        self.labels = np.array([row["label"] for row in self.rows])
+        self.ids = pandas.Series([row["id"] for row in self.rows])
+        split = np.array([row["split"] for row in self.rows])
+        self.train, self.held, self.test = (split == part for part in ("train", "validation", "test"))
 
     def states(self) -> np.ndarray:
-        """Of the model as it is now, (layers + 1, rows, width), as they are stored."""
+        """Of the model as it is now, (rows, width)."""
         with torch.inference_mode():
-            found = self.kind.extract(self.watched.model, self.tokenizer, self.rows, self.options)[POOLING]
-        return found.to(torch.float16).cpu().numpy()
+            found = sentences.extract(self.watched.model, self.tokenizer, self.rows, Probe(pooling=[POOLING]))
+        return found[POOLING][-1].float().numpy()
 
-    def outcome(self, states: np.ndarray) -> Outcome:
-        (found,) = self.kind.outcomes({POOLING: states}, self.rows, self.options)
-        return found
+    def trained(self, states: np.ndarray) -> Classifier:
+        held = (states[self.held], self.labels[self.held])
+        return fit("linear", states[self.train], self.labels[self.train], held)
 
-    def frozen(self, trained_on: np.ndarray, tested_on: np.ndarray) -> Outcome:
-        """Trained on the states of one model, tested on those of another."""
-        return self.outcome(np.where(self.tested[:, None], tested_on, trained_on))
+    def right(self, classifier: Classifier, states: np.ndarray) -> np.ndarray:
+        """Whether it is right, on each test row."""
+        return (classifier.predict(states[self.test]) == self.labels[self.test]).astype(float)
+
+    def fall(self, before: np.ndarray, after: np.ndarray) -> dict[str, float | int]:
+        """By how much accuracy falls, paired by row."""
+        return paired_difference(pandas.Series(before - after), self.ids[self.test].reset_index(drop=True)).row()
 
 
 def probe_drops(
@@ -62,21 +71,11 @@ def probe_drops(
     """Rows of every matrix that the cell compressed, and of all together."""
     probe = LastLayer(watched, tokenizer, folder, most)
     dense = probe.states()
-    before = probe.outcome(dense)
+    frozen = probe.trained(dense)
+    before = probe.right(frozen, dense)
     alone = [(place.block, place.name, [place.path]) for place in watched.matrices if place.path in compressed]
     for layer, name, paths in [*alone, (ALL, ALL, list(compressed))]:
         with spliced(watched, {path: compressed[path] for path in paths}):
             now = probe.states()
-        for metric, after in (
-            ("sensitivity_probe", probe.outcome(now)),
-            ("sensitivity_probe_frozen", probe.frozen(dense, now)),
-        ):
-            yield row(probe.name, SCORING, layer, metric, _fall(before, after), name)
-
-
-def _fall(before: Outcome, after: Outcome) -> dict[str, float | int]:
-    """By how much accuracy falls, paired by row."""
-    if list(before.rows) != list(after.rows):
-        raise ValueError("a probe's test rows changed between two models")
-    change = pandas.Series(np.asarray(before.values) - np.asarray(after.values))
-    return paired_difference(change, pandas.Series(before.clusters)).row()
+        for metric, reader in (("sensitivity_probe", probe.trained(now)), ("sensitivity_probe_frozen", frozen)):
+            yield row(probe.name, SCORING, layer, metric, probe.fall(before, probe.right(reader, now)), name)

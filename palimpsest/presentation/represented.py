@@ -1,0 +1,74 @@
+"""Representation change as its figures and table ask for it: cells, and numbers by layer and matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas
+
+from palimpsest.grid import Cell
+from palimpsest.presentation.data import CELL, Number, Tables
+from palimpsest.presentation.level_names import cell_titles
+from palimpsest.provenance import PalimpsestError
+
+RANDOM = "random"  # label and method of the dense model's twin with random weights
+MOST_CELLS = 16  # of a figure with a map a cell
+
+
+def cells_of(tables: Tables, scoring: str, metric: str | None = None) -> list[Cell]:
+    """The cells that such rows speak of, in the order of the study; a model's random twin comes last of its cells."""
+    rows = tables.representation
+    rows = rows[(rows["scoring"] == scoring) & (metric is None or rows["metric"] == metric)]
+    there = {Cell(*row) for row in rows[CELL].drop_duplicates().itertuples(index=False, name=None)}
+    found = []
+    for model in dict.fromkeys(cell.model for cell in tables.cells):
+        found += [cell for cell in tables.cells if cell.model == model and cell in there and cell.label != RANDOM]
+        found += [cell for cell in there if cell.model == model and cell.label == RANDOM]
+    return found
+
+
+def titles(tables: Tables, cells: list[Cell]) -> list[str]:
+    """Cells in few words."""
+    several = len({cell.model for cell in cells}) > 1
+    words = cell_titles(cells, several)
+    if not several:
+        words = ["dense" if cell.is_dense else word for cell, word in zip(cells, words, strict=True)]
+    return [
+        f"{cell.model} " * several + "random weights" if cell.label == RANDOM else word
+        for cell, word in zip(cells, words, strict=True)
+    ]
+
+
+def texts_of(tables: Tables, scoring: str) -> str:
+    """The texts that a figure shows: the first that were read."""
+    rows = tables.representation
+    return next(task for task in rows.loc[rows["scoring"] == scoring, "task"] if task)
+
+
+def numbers(tables: Tables, cell: Cell, scoring: str, metric: str, task: str) -> dict[tuple[str, str], Number]:
+    """(layer, subset) -> what stands there of a cell."""
+    rows = tables.representation
+    rows = rows[(rows["scoring"] == scoring) & (rows["metric"] == metric) & (rows["task"] == task)]
+    rows = rows[(rows[CELL] == [getattr(cell, part) for part in CELL]).all(axis=1)]
+    if rows.empty:
+        raise PalimpsestError(
+            f"{tables.folder / 'metrics.parquet'}: {task}/{scoring}/{metric} is missing for {cell.id}. Run the study "
+            "until it is done."
+        )
+    columns = ("layer", "subset", "value", "low", "high", "n")
+    return {(layer, part): Number(*found) for layer, part, *found in zip(*map(rows.get, columns), strict=True)}
+
+
+def matrices(found: dict[tuple[str, str], Number]) -> list[str]:
+    """The matrices of a block, in the order in which it uses them."""
+    return list(dict.fromkeys(part for _, part in found if part != "all"))
+
+
+def points(tables: Tables, cell: Cell) -> pandas.DataFrame:
+    """The points of a cell's spectra: task, subset, scoring, layer, place, value; those of its random twin apart."""
+    source = cell if cell.label != RANDOM else Cell(cell.model, "dense", "dense", "full", 0)
+    path = Path(tables.folder) / "spectra" / f"{source.id}.parquet"
+    if not path.exists():
+        raise PalimpsestError(f"{path}: there is no such file; run the study first (make study).")
+    rows = pandas.read_parquet(path)
+    return rows[rows["label"] == cell.label]
