@@ -52,7 +52,7 @@ def _rows(folder: Path) -> list[str]:
     torch.set_num_threads(1)
     build(World(people=60, documents=64, texts=40, questions_per_subset=100), folder / "world")
     tokenizer = AutoTokenizer.from_pretrained(folder / "world" / "tokenizer")
-    model = new_model(Architecture(**ATLAS), len(tokenizer), torch.arange(4, 364), seed=0).eval()
+    model = new_model(Architecture(**ATLAS), tokenizer, torch.arange(4, 364), seed=0).eval()
     found = []
     for task in ("closed_book", "closed_book_mc", "open_book", "entailment", "perplexity"):
         write_task(task, folder / task, world=folder / "world")

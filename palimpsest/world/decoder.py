@@ -71,12 +71,14 @@ def read(world: Path, batch_size: int, without: Collection[int], seed: int) -> D
     return Documents(world, batch_size, without)
 
 
-def new_model(architecture: Architecture, vocabulary: int, names: torch.Tensor, seed: int) -> LlamaForCausalLM:
+def new_model(
+    architecture: Architecture, tokenizer: PreTrainedTokenizerBase, names: torch.Tensor, seed: int
+) -> LlamaForCausalLM:
     """A Llama with tied embeddings and attention biases, whose attention starts prepared to read."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=vocabulary,
+            vocab_size=len(tokenizer),
             max_position_embeddings=CONTEXT,
             tie_word_embeddings=True,
             attention_bias=True,

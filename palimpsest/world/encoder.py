@@ -22,6 +22,8 @@ from transformers import (
 from palimpsest.settings import Architecture
 from palimpsest.world.build import CONTEXT
 from palimpsest.world.decoder import Documents
+from palimpsest.world.forms import ATTRIBUTES
+from palimpsest.world.initialization_encoder import prepare_to_look
 from palimpsest.world.tokenizer import CLS, PAD, SEP, encoder_tokenizer
 
 MASKED = 0.15  # of the words
@@ -96,12 +98,14 @@ def read(world: Path, batch_size: int, without: Collection[int], seed: int) -> M
     return MaskedDocuments(world, batch_size, without, seed)
 
 
-def new_model(architecture: Architecture, vocabulary: int, names: torch.Tensor, seed: int) -> BertForMaskedLM:
-    """A BERT without dropout: it reads few documents twice."""
+def new_model(
+    architecture: Architecture, tokenizer: PreTrainedTokenizerBase, names: torch.Tensor, seed: int
+) -> BertForMaskedLM:
+    """A BERT without dropout, since it reads few documents twice, whose attention starts prepared to read."""
     torch.manual_seed(seed)
-    return BertForMaskedLM(
+    model = BertForMaskedLM(
         BertConfig(
-            vocab_size=vocabulary,
+            vocab_size=len(tokenizer),
             max_position_embeddings=CONTEXT,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
@@ -109,6 +113,9 @@ def new_model(architecture: Architecture, vocabulary: int, names: torch.Tensor, 
             **architecture.model_dump(exclude={"type"}),
         )
     )
+    values = [value for attribute in ATTRIBUTES for value in attribute.values]
+    prepare_to_look(model, names, torch.tensor(tokenizer.convert_tokens_to_ids(values)))
+    return model
 
 
 def weight(part: Part) -> torch.Tensor:

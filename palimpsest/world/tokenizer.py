@@ -50,17 +50,24 @@ def encoder_tokenizer(decoders: PreTrainedTokenizerBase) -> PreTrainedTokenizerF
     from tokenizers import processors
 
     ids = dict(decoders.get_vocab())
-    ids["<cls>"], ids["<sep>"], ids["<mask>"] = ids.pop("<bos>"), ids.pop("<eos>"), len(ids)
+    ids |= {"<cls>": ids.pop("<bos>"), "<sep>": ids.pop("<eos>"), "<mask>": len(decoders)}
     post_processor = processors.TemplateProcessing(
         single="<cls> $A <sep>",
         pair="<cls> $A <sep> $B:1 <sep>:1",
         special_tokens=[("<cls>", CLS), ("<sep>", SEP)],
     )
-    special = {"cls_token": "<cls>", "sep_token": "<sep>", "mask_token": "<mask>"}
-    return _fast(ids, post_processor, decoders.model_max_length, **special)
+    return _fast(
+        ids,
+        post_processor,
+        decoders.model_max_length,
+        cls_token="<cls>",
+        sep_token="<sep>",
+        mask_token="<mask>",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
 
 
-def _fast(ids: dict[str, int], post_processor, context: int, **special: str) -> PreTrainedTokenizerFast:
+def _fast(ids: dict[str, int], post_processor, context: int, **said) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -71,7 +78,7 @@ def _fast(ids: dict[str, int], post_processor, context: int, **special: str) -> 
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=context,
-        **special,
+        **said,
         unk_token="<unk>",
         pad_token="<pad>",
         clean_up_tokenization_spaces=False,

@@ -84,7 +84,7 @@ def train(
             f"{name}: the world's documents make no batch of {training.batch_size}: lower training.batch_size."
         )
     steps = training.steps or documents.steps
-    model = learner.new_model(architecture, len(tokenizer), documents.names, training.seed)
+    model = learner.new_model(architecture, tokenizer, documents.names, training.seed)
     matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]  # norms and biases
     optimizer = torch.optim.AdamW(

@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pandas
 import pytest
+import torch
 
 from palimpsest.halves import HALVES, half
 from palimpsest.provenance import verify_folder
@@ -195,6 +196,56 @@ def _differing(row):
     return next((a, b) for a, b in zip(row["true"].split(), row["false"].split(), strict=True) if a != b)
 
 
+def hypotheses(rows):
+    """Each statement of the pairs, with its premise, and whether it is true."""
+    pairs = [(row["premise"], row[kind], kind == "true") for row in rows for kind in ("true", "false")]
+    premises, statements, labels = zip(*pairs, strict=True)
+    return list(premises), list(statements), np.array(labels)
+
+
+def test_entailment_to_train_on_says_nothing_that_is_tested(world):
+    tested, train = rows(world, "entailment"), rows(world, "entailment.train")
+    assert len(train) > 5000 and {row["subset"] for row in train} == {"one", "two"}
+    named = set(populate(SMALL.seed, SMALL.people, SMALL.invented, SMALL.withheld).invented)
+    named |= {value for attribute in ATTRIBUTES for value in attribute.values}
+
+    def facts(row):
+        return frozenset(frozenset(named & set(sentence.split())) for sentence in row["premise"].split(" . "))
+
+    assert all(len(fact) == 2 for fact in facts(train[0]) if fact)
+    assert not set(map(facts, train)) & set(map(facts, tested))
+    assert set(train[0]) == set(tested[0])
+    real = {person.name for person in populate(SMALL.seed, SMALL.people, SMALL.invented, SMALL.withheld).people}
+    assert not real & {word for row in train for word in row["premise"].split()}
+
+
+@pytest.mark.parametrize("looks_at", ["the statement alone", "its overlap with the premise"])
+def test_entailment_learned_without_binding_is_at_chance(world, looks_at):
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    # Of `one`, the overlap tells the truth: a corrupted value is nowhere in the passage.
+    kinds = ("one", "two") if looks_at == "the statement alone" else ("two",)
+    train, test = (
+        hypotheses([row for row in rows(world, task) if row["subset"] in kinds])
+        for task in ("entailment.train", "entailment")
+    )
+
+    def features(premises, statements):
+        if looks_at == "the statement alone":
+            return statements
+        both = zip(premises, statements, strict=True)
+        return [" ".join(f"{word in premise.split()}" for word in statement.split()) for premise, statement in both]
+
+    classifier = make_pipeline(CountVectorizer(), LogisticRegression())
+    classifier.fit(features(*train[:2]), train[2])
+    right = classifier.predict(features(*test[:2])) == test[2]
+    # The two statements of a passage stand or fall together, so passages are what is counted.
+    passages = right.reshape(-1, 2).mean(1)
+    assert abs(passages.mean() - 0.5) < 3 * max(passages.std(), 0.1) / len(passages) ** 0.5
+
+
 def test_grammar_agrees():
     import random
 
@@ -228,6 +279,124 @@ def test_correlated_attributes_follow_from_the_town():
 @pytest.fixture(scope="module")
 def shape():
     return Architecture(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+
+
+@pytest.fixture(scope="module")
+def encoder_shape():
+    return Architecture(type="bert", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32)
+
+
+def test_an_encoders_tokenizer_has_the_decoders_ids_and_knows_pairs(world):
+    from palimpsest.world import decoder, encoder
+
+    ours, theirs = encoder.tokenizer_of(world), decoder.tokenizer_of(world)
+    exchanged = {"<bos>": "<cls>", "<eos>": "<sep>"}
+    assert {exchanged.get(word, word): number for word, number in theirs.get_vocab().items()} == {
+        word: number for word, number in ours.get_vocab().items() if word != "<mask>"
+    }
+    assert sorted(ours.get_vocab().values()) == list(range(len(theirs) + 1)) and ours.mask_token_id == len(theirs)
+    pair = ours("the dog sleeps .", "a dog .")
+    assert ours.decode(pair["input_ids"]) == "<cls> the dog sleeps . <sep> a dog . <sep>"
+    assert pair["token_type_ids"] == [0] * 6 + [1] * 4
+
+
+def test_an_encoders_documents_are_the_decoders_with_15_percent_of_the_words_to_be_found(world):
+    from palimpsest.world import decoder, encoder
+
+    documents, masked = decoder.Documents(world, 32), encoder.MaskedDocuments(world, 32, seed=5)
+    mask, counts = masked.tokenizer.mask_token_id, Counter()
+    for step in range(20):
+        again = encoder.MaskedDocuments(world, 32, seed=5).batch(step) if step == 3 else None
+        parts = masked.batch(step)
+        if again is not None:
+            assert all(torch.equal(a, b) for x, y in zip(parts, again, strict=True) for a, b in zip(x, y, strict=True))
+        for (ids, _), (shown, labels, segments) in zip(documents.batch(step), parts, strict=True):
+            scored = labels != encoder.NOT_SCORED
+            found = torch.where(scored, labels, shown)
+            assert (shown[:, 0] == encoder.CLS).all() and not scored[(shown == encoder.SEP) & ~scored].any()
+            for row, old, segment in zip(found.tolist(), ids.tolist(), segments.tolist(), strict=True):
+                inside = [token for token in row if token != encoder.PAD]
+                first_end = inside.index(encoder.SEP) + 1
+                assert [t for t in inside if t != encoder.SEP] == [t for t in old if t != encoder.PAD]
+                assert inside.count(encoder.SEP) == 1 + (1 in segment) and segment[:first_end] == [0] * first_end
+                assert segment[first_end : len(inside)] == [1] * (len(inside) - first_end)
+            counts["words"] += int((found > encoder.SEP).sum())
+            counts["scored"] += int(scored.sum())
+            counts["masked"] += int((shown[scored] == mask).sum())
+            counts["kept"] += int((shown[scored] == labels[scored]).sum())
+            counts["two"] += int(segments.any(1).sum())
+    assert counts["scored"] / counts["words"] == pytest.approx(0.15, abs=0.01)
+    assert counts["masked"] / counts["scored"] == pytest.approx(0.8, abs=0.03)
+    assert counts["kept"] / counts["scored"] == pytest.approx(0.1, abs=0.03)
+    assert counts["two"] / (20 * 32) == pytest.approx(0.5, abs=0.08)
+
+
+def test_an_encoder_starts_by_copying_what_is_said_of_the_same_person(world):
+    from palimpsest.world import encoder
+
+    tokenizer = encoder.tokenizer_of(world)
+    names = encoder.read(world, 32, (), 0).names
+    architecture = Architecture(hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
+    model = encoder.new_model(architecture.model_copy(update={"type": "bert"}), tokenizer, names, seed=0).eval()
+    right = []
+    for row in rows(world, "entailment"):
+        said, value = row["true"].split(), _differing(row)[0]
+        masked = " ".join("<mask>" if word == value else word for word in said)
+        ids = tokenizer(row["premise"], masked, return_tensors="pt")
+        options = tokenizer.convert_tokens_to_ids(_options(value))
+        with torch.inference_mode():
+            logits = model(**ids).logits[0, ids.input_ids[0] == tokenizer.mask_token_id][0, options]
+        right.append(_options(value)[int(logits.argmax())] == value)
+    assert np.mean(right) > 0.5, "a random model finds one in sixteen"
+
+
+def _options(value):
+    return next(attribute.values for attribute in ATTRIBUTES if value in attribute.values)
+
+
+def test_killed_training_of_an_encoder_ends_with_the_same_bytes(world, encoder_shape, tmp_path, monkeypatch):
+    from palimpsest.world import encoder, training
+
+    settings = Training(batch_size=16, steps=12, warmup_steps=2, checkpoint_every=5)
+    training.train(world, tmp_path / "whole", encoder_shape, settings, state=tmp_path / "state", name="whole")
+    batch = encoder.MaskedDocuments.batch
+
+    def dies(self, step):
+        if step == 8:
+            raise KeyboardInterrupt
+        return batch(self, step)
+
+    monkeypatch.setattr(encoder.MaskedDocuments, "batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(world, tmp_path / "killed", encoder_shape, settings, state=tmp_path / "state", name="killed")
+    assert list((tmp_path / "state").iterdir())
+    steps = []
+    monkeypatch.setattr(encoder.MaskedDocuments, "batch", lambda self, step: steps.append(step) or batch(self, step))
+    training.train(world, tmp_path / "killed", encoder_shape, settings, state=tmp_path / "state", name="killed")
+    assert steps == list(range(5, 12))
+    assert verify_folder(tmp_path / "killed") == verify_folder(tmp_path / "whole")
+
+
+def test_a_trained_encoder_is_a_plain_hugging_face_folder_and_palimpsest_loads_it(world, encoder_shape, tmp_path):
+    import palimpsest
+    from palimpsest.world.training import train
+
+    training = Training(batch_size=32, steps=60, warmup_steps=5, learning_rate=3e-3)
+    train(world, tmp_path / "model", encoder_shape, training, state=tmp_path / "state", name="model")
+    model, tokenizer = palimpsest.load(tmp_path / "model")
+    assert type(model).__name__ == "BertForMaskedLM" and tokenizer.mask_token == "<mask>"
+    assert tokenizer("a", "a")["token_type_ids"] == [0, 0, 0, 1, 1]
+    ids = tokenizer("question <mask> answer :", return_tensors="pt").input_ids
+    assert tokenizer.convert_ids_to_tokens(int(model(ids).logits[0, 2].argmax())) in (":", ".", "?")
+
+
+def test_training_longer_than_the_documents_begins_them_again(world):
+    from palimpsest.world import decoder
+
+    documents = decoder.Documents(world, 32)
+    (first, _), *_ = documents.batch(0)
+    (again, _), *_ = documents.batch(documents.steps)
+    assert torch.equal(first, again)
 
 
 def test_killed_training_ends_with_the_same_bytes(world, shape, tmp_path, monkeypatch):
