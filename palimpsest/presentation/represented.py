@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean
 
 import pandas
 
@@ -12,7 +13,6 @@ from palimpsest.presentation.level_names import cell_titles
 from palimpsest.provenance import PalimpsestError
 
 RANDOM = "random"  # label and method of the dense model's twin with random weights
-MOST_CELLS = 16  # of a figure with a map a cell
 
 
 def cells_of(tables: Tables, scoring: str, metric: str | None = None) -> list[Cell]:
@@ -62,6 +62,17 @@ def numbers(tables: Tables, cell: Cell, scoring: str, metric: str, task: str) ->
 def matrices(found: dict[tuple[str, str], Number]) -> list[str]:
     """The matrices of a block, in the order in which it uses them."""
     return list(dict.fromkeys(part for _, part in found if part != "all"))
+
+
+def shares(tables: Tables, cell: Cell, part: str, metric: str = "effective_rank_share") -> dict[tuple[str, str], float]:
+    """(block, matrix) -> rank in % of the full one; part is "weight", "input" or "output"."""
+    task = "" if part == "weight" else texts_of(tables, "output")
+    return {key: 100 * number.value for key, number in numbers(tables, cell, part, metric, task).items()}
+
+
+def mean_share(tables: Tables, cell: Cell, part: str, metric: str = "effective_rank_share") -> float:
+    """The mean of `shares` over all matrices."""
+    return mean(shares(tables, cell, part, metric).values())
 
 
 def points(tables: Tables, cell: Cell) -> pandas.DataFrame:

@@ -17,7 +17,6 @@ PARTS = {  # scoring -> words, colour, marker
     "output": ("what comes out", "#d55e00", "o"),
 }
 LOWEST = 1e-3  # of the largest singular value: below it nothing is drawn
-METRIC = "effective_rank_share"
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
@@ -81,7 +80,7 @@ def _ranks(panel: Axes, rows: dict[str, dict[str, np.ndarray]]) -> None:
 
 def by_matrix(tables: Tables, cell: Cell) -> dict[str, dict[str, np.ndarray]]:
     """Matrix -> part -> effective ranks of all blocks in %."""
-    found = {part: _shares(tables, cell, part) for part in PARTS}
+    found = {part: represented.shares(tables, cell, part) for part in PARTS}
     names = dict.fromkeys(name for _, name in found["weight"])
     return {
         name: {part: np.array([value for (_, other), value in own.items() if other == name])
@@ -92,9 +91,4 @@ def by_matrix(tables: Tables, cell: Cell) -> dict[str, dict[str, np.ndarray]]:
 
 def by_part(tables: Tables, cell: Cell) -> dict[str, np.ndarray]:
     """Part -> the mean effective rank over all matrices in %."""
-    return {part: np.array([np.mean(list(_shares(tables, cell, part).values()))]) for part in PARTS}
-
-
-def _shares(tables: Tables, cell: Cell, part: str) -> dict[tuple[str, str], float]:
-    task = "" if part == "weight" else represented.texts_of(tables, "output")
-    return {key: 100 * number.value for key, number in represented.numbers(tables, cell, part, METRIC, task).items()}
+    return {part: np.array([represented.mean_share(tables, cell, part)]) for part in PARTS}
