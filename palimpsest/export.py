@@ -43,6 +43,8 @@ def export(cell_folder: Path | str, output_folder: Path | str, form: str = "hugg
         raise PalimpsestError(f"{form!r} is no export format; there are {', '.join(FORMATS)}.")
     cell = Path(cell_folder)
     record = artifact.read_record(cell)
+    if "replaced" in record:
+        raise PalimpsestError(f"{cell}: a fine-tuned cell, whose dense tensors changed too, is not exported.")
     checkpoint = Checkpoint(artifact.base_folder(cell, record))
     layers = artifact.read_layers(cell, record) if record["layers"] else {}
     config, tensors = (_plain if form == "huggingface" else _packed)(cell, checkpoint, layers)

@@ -125,9 +125,10 @@ def _compressed(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreT
     record = artifact.read_record(folder)
     base = artifact.base_folder(folder, record)
     layers = artifact.read_layers(folder, record)
-    model = _dense(base)
+    model = _fine_tuned(folder, base, record) if "replaced" in record else _dense(base)
     transposed = Checkpoint(base).family.transposed if layers else False
-    for name, compressed in layers.items():
+    for stored, compressed in layers.items():
+        name = path_in(model, stored) if "replaced" in record else stored
         layer = model.get_submodule(name)
         if keep_factors and isinstance(compressed, LowRank):
             model.set_submodule(name, TwoFactors(compressed, layer.bias))
@@ -137,6 +138,23 @@ def _compressed(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreT
         except PalimpsestError as error:
             raise PalimpsestError(f"{folder}: {name}: {error}") from None
     return model, load_tokenizer(base)
+
+
+def _fine_tuned(folder: Path, base: Path, record: dict) -> PreTrainedModel:
+    """A cell's dense checkpoint with the head and the other dense tensors that fine-tuning has put in their place."""
+    from palimpsest.finetuning.head import with_head
+
+    model = with_head(base, record["replaced"]["classes"])
+    model = model.to(getattr(torch, record["replaced"]["dtype"]))
+    if unknown := model.load_state_dict(artifact.read_replaced(folder, record), strict=False).unexpected_keys:
+        raise PalimpsestError(f"{folder / artifact.REPLACED}: the model has no tensor {unknown[0]}.")
+    return model
+
+
+def path_in(model: nn.Module, layer: str) -> str:
+    """Where a model with another head than its checkpoint's has a layer of an encoder."""
+    begins = f"{model.base_model_prefix}."
+    return f"{begins}{layer.removeprefix(begins)}"
 
 
 def _recovered(folder: Path, keep_factors: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

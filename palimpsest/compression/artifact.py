@@ -1,7 +1,8 @@
 """The artifact of a cell: `weights.safetensors` with what the method keeps, and `compression.json` with what it is.
 
 What was not compressed (embeddings, norms, head) is not copied: the artifact refers to the dense checkpoint by its path
-and digest. There are no dates and no run times in it: the same cell has the same bytes.
+and digest. Only fine-tuning changes some of that, which is then in `dense.safetensors`. There are no dates and no run
+times in it: the same cell has the same bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from torch import Tensor
 
 from palimpsest.compression.checkpoint import reading
 from palimpsest.compression.tensorfile import TensorFile
@@ -20,6 +22,7 @@ from palimpsest.compression.weights import CompressedWeight
 from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest, read_json, verify_folder, write_json
 
 RECORD, WEIGHTS = "compression.json", "weights.safetensors"
+REPLACED = "dense.safetensors"  # dense tensors in the place of the checkpoint's, where fine-tuning changed them
 FORMAT = 1
 
 
@@ -34,10 +37,10 @@ def writing(folder: Path) -> Iterator[Writer]:
 
 
 class Writer:
-    """Add tensors (`<layer>.<part>`) to `tensors`, fill `record`."""
+    """Add tensors (`<layer>.<part>`) to `tensors`, fill `record`. `folder` is where the artifact is written."""
 
     def __init__(self, folder: Path) -> None:
-        self.tensors = TensorFile(folder / WEIGHTS)
+        self.folder, self.tensors = folder, TensorFile(folder / WEIGHTS)
         self.record: dict[str, Any] = {}
 
 
@@ -69,6 +72,14 @@ def read_layers(
     if missing := sorted(wanted.keys() ^ parts.keys()):
         raise PalimpsestError(f"{folder}: {RECORD} and {WEIGHTS} do not name the same layers: {missing[0]}.")
     return {layer: CompressedWeight.from_tensors(parts[layer], entry) for layer, entry in wanted.items()}
+
+
+def read_replaced(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The dense tensors that stand in the place of the checkpoint's, by the names of the loaded model; none of most."""
+    if "replaced" not in record:
+        return {}
+    with reading(folder / REPLACED), safe_open(folder / REPLACED, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
 
 
 def base_folder(folder: Path, record: Mapping[str, Any]) -> Path:

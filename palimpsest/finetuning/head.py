@@ -63,5 +63,13 @@ def with_head(folder: Path | str, classes: Sequence[str], seed: int = 0) -> nn.M
             f"{folder}: the checkpoint lacks {len(lacking)} tensors of its encoder, e.g. {lacking[0]}."
         )
     if CLASSIFIER in (checkpoint.config.get("architectures") or [""])[0] and not is_same:
-        model.classifier.apply(model._init_weights)  # that of another task, of as many classes
+        _draw(model.classifier, config.initializer_range)  # that of another task, of as many classes
     return model.eval()
+
+
+@torch.no_grad()
+def _draw(head: nn.Module, spread: float) -> None:
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.normal_(0, spread)
+            layer.bias.zero_()

@@ -9,6 +9,8 @@ from typing import Any
 from palimpsest.provenance import PalimpsestError
 from palimpsest.recovery import registry
 
+FINE_TUNING = ("seed", "steps", "batch_size", "learning_rate", "checkpoint_minutes")  # what it takes of `training`
+
 
 def recover(
     cell_folder: Path | str,
@@ -29,14 +31,21 @@ def recover(
 
     A trained method takes `text`, `validation` and `training` (the keys of settings.RecoveryTraining besides the
     texts), keeps the state for resuming in `state_folder`, and refuses a text that says facts of pool `unseen` of the
-    world whose `facts_file` this is; a closed form takes `calibration_folder`, and keeps its state there too; a
-    composed one takes `of`: the names of other recoveries of the same cell, with their adapters' folders.
+    world whose `facts_file` this is; the `text` of fine-tuning is a folder of a task's training rows; a closed form
+    takes `calibration_folder`, and keeps its state there too; a composed one takes `of`: the names of other recoveries
+    of the same cell, with their adapters' folders.
     """
     known = registry.declared()
     if method not in known:
         raise PalimpsestError(f'recovery method "{method}": there are {", ".join(sorted(known))}.')
     kind = known[method].kind
-    if kind == registry.TRAINED:
+    if method == registry.FINE_TUNE:
+        from palimpsest.recovery.fine_tune import recover as fine_tune
+
+        [rows] = text
+        settings = {key: value for key, value in (training or {}).items() if key in FINE_TUNING}
+        fine_tune(cell_folder, output_folder, options=options, rows=rows, state_folder=state_folder, **settings)
+    elif kind == registry.TRAINED:
         from palimpsest.recovery.train import recover as train
 
         train(

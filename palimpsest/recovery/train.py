@@ -154,10 +154,7 @@ def _dense_model(cell: Path) -> nn.Module:
 def _write(output: Path, cell: Path, adapter: PeftModel, training: Training, made: Mapping[str, Any]) -> dict[str, Any]:
     with atomic_folder(output) as folder:
         write_adapter(folder, training.best_state, adapter.active_peft_config)
-        with open(folder / "curve.csv", "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("step", "training_loss", "validation_loss"))
-            writer.writerows((step, *(f"{loss:.6g}" for loss in losses)) for step, *losses in training.curve)
+        write_curve(folder, training)
         recovery = {
             **made,
             "cell": {"path": Path(os.path.relpath(cell, output)).as_posix(), "digest": folder_digest(cell)},
@@ -171,6 +168,14 @@ def _write(output: Path, cell: Path, adapter: PeftModel, training: Training, mad
         }
         write_json(folder / RECOVERY, recovery)
     return recovery
+
+
+def write_curve(folder: Path, training: Training) -> None:
+    """`curve.csv`: the losses of a training."""
+    with open(folder / "curve.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("step", "training_loss", "validation_loss"))
+        writer.writerows((step, *(f"{loss:.6g}" for loss in losses)) for step, *losses in training.curve)
 
 
 def _spread(rows: list[Document], count: int) -> list[Document]:
