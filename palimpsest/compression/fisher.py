@@ -14,6 +14,7 @@ from palimpsest.compression.checkpoint import Checkpoint
 from palimpsest.provenance import PalimpsestError
 
 MASKED = 0.15  # of an encoder's tokens, as in its training
+Losses = list[tuple[float, Tensor]]  # of one row, each with the share that its squared gradients have
 
 
 def fisher_information(
@@ -25,7 +26,9 @@ def fisher_information(
     a decoder: cross-entropy of the next token;
     an encoder with a masked-LM head: cross-entropy of 15 % of its tokens, at least one, each replaced by the mask
         token; they are drawn by a seed of their own, so that the same rows always have the same loss;
-    an encoder with a classifier: cross-entropy of the class that it finds likeliest: a calibration has no labels;
+    an encoder that classifies texts: cross-entropy of the class; a calibration has no labels, so the mean is over all
+        classes, each as likely as the model finds it;
+    one that classifies tokens: cross-entropy of the class that it finds likeliest for each;
     an encoder without a head: ½‖h‖², h its last hidden states, as compress_weight takes ½‖Wx‖² for one matrix.
     A row without a loss (one token has no next one) does not count. In memory is the whole model in float32, and a
     gradient and a sum of each matrix. Raises PalimpsestError where no row has a loss, where the kind of head is not
@@ -46,16 +49,16 @@ def fisher_information(
     for row, length in zip(rows, lengths.tolist(), strict=True):
         tokens = row[:length][None]
         if checkpoint.family.causal:
-            loss = _next_token(model, tokens)
+            losses = _next_token(model, tokens)
         elif model.get_output_embeddings() is not None:
-            loss = _masked(model, tokens, tokenizer, draws)
+            losses = _masked(model, tokens, tokenizer, draws)
         else:
-            loss = _headed(model, tokens)
-        if loss is None:
-            continue
-        count += 1
-        for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
-            total.addcmul_(gradient, gradient)
+            losses = _headed(model, tokens)
+        count += bool(losses)
+        for number, (share, loss) in enumerate(losses, 1):
+            gradients = torch.autograd.grad(loss, weights, retain_graph=number < len(losses))
+            for total, gradient in zip(sums, gradients, strict=True):
+                total.addcmul_(gradient, gradient, value=share)
     if not count:
         raise PalimpsestError(f"{checkpoint.folder}: no calibration row has a loss: use longer rows.")
     for name, total in zip(names, sums, strict=True):
@@ -65,15 +68,15 @@ def fisher_information(
     return {name: total.div_(count) for name, total in zip(names, turned, strict=True)}
 
 
-def _next_token(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> Tensor | None:
+def _next_token(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> Losses:
     if tokens.shape[1] < 2:
-        return None
-    return cross_entropy(model(input_ids=tokens, use_cache=False).logits[0, :-1], tokens[0, 1:])
+        return []
+    return [(1.0, cross_entropy(model(input_ids=tokens, use_cache=False).logits[0, :-1], tokens[0, 1:]))]
 
 
 def _masked(
     model: PreTrainedModel, tokens: Integer[Tensor, "1 length"], tokenizer: Any, draws: torch.Generator
-) -> Tensor | None:
+) -> Losses:
     if tokenizer.mask_token_id is None:
         raise PalimpsestError(
             f"{model.name_or_path}: the tokenizer has no mask token, so the loss of a {type(model).__name__} is not "
@@ -81,22 +84,24 @@ def _masked(
         )
     words = (~torch.isin(tokens[0], torch.tensor(tokenizer.all_special_ids))).nonzero().flatten()
     if not len(words):
-        return None
+        return []
     hidden = words[torch.randperm(len(words), generator=draws)[: max(1, round(MASKED * len(words)))]]
     shown = tokens.index_fill(1, hidden, tokenizer.mask_token_id)
     answer = model(input_ids=shown)
     logits = answer.logits if "logits" in answer else answer.prediction_logits
-    return cross_entropy(logits[0, hidden], tokens[0, hidden])
+    return [(1.0, cross_entropy(logits[0, hidden], tokens[0, hidden]))]
 
 
-def _headed(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> Tensor | None:
+def _headed(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> Losses:
     answer = model(input_ids=tokens)
+    if "logits" in answer and answer.logits.ndim == 2:
+        logs = answer.logits[0].log_softmax(-1)
+        return list(zip(logs.exp().tolist(), -logs, strict=True))
     if "logits" in answer:
-        logits = answer.logits.reshape(-1, answer.logits.shape[-1])
-        return cross_entropy(logits, logits.argmax(-1))
+        return [(1.0, cross_entropy(answer.logits[0], answer.logits[0].argmax(-1)))]
     if "last_hidden_state" not in answer:
         raise PalimpsestError(
             f"{model.name_or_path}: a {type(model).__name__} has no loss that is known here: use its encoder alone, "
             "or a method that needs no Fisher information."
         )
-    return answer.last_hidden_state.square().sum(-1).mean() / 2
+    return [(1.0, answer.last_hidden_state.square().sum(-1).mean() / 2)]

@@ -449,7 +449,6 @@ def test_the_information_of_a_masked_language_model_is_of_tokens_that_are_hidden
 def test_the_information_of_other_encoders_is_of_what_they_answer(tmp_path, rows, tiny_tokenizer):
     for kind, loss in {
         "BertModel": lambda answer: answer.last_hidden_state[0].square().sum(1).mean() / 2,
-        "BertForSequenceClassification": lambda answer: -answer.logits[0].log_softmax(-1).max(),
         "BertForTokenClassification": lambda answer: -answer.logits[0].log_softmax(-1).amax(1).mean(),
     }.items():
         model = small_model("bert", kind)
@@ -459,6 +458,23 @@ def test_the_information_of_other_encoders_is_of_what_they_answer(tmp_path, rows
             for row, length in zip(*rows, strict=True)
         ]
         same_information(checkpoint, fisher_information(checkpoint, *rows), information(model, losses))
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_the_information_of_a_classifier_is_expected_over_the_classes_that_it_finds_likely(
+    tmp_path, family, rows, tiny_tokenizer
+):
+    model = small_model(family, f"{family.capitalize()}ForSequenceClassification")
+    wanted = {}
+    for row, length in zip(*rows, strict=True):
+        tokens = row[:length]
+        likely = model(tokens[None]).logits[0].softmax(-1).tolist()
+        for number, share in enumerate(likely):
+            found = information(model, [lambda w, n=number, t=tokens: -call(model, w, t).logits[0].log_softmax(-1)[n]])
+            for name, square in found.items():
+                wanted[name] = wanted.get(name, 0) + share * square / len(rows[0])
+    checkpoint = saved(tmp_path, model, tiny_tokenizer)
+    same_information(checkpoint, fisher_information(checkpoint, *rows), wanted)
 
 
 def test_an_encoder_whose_loss_is_not_known_is_named(tmp_path, rows, tiny_tokenizer):
