@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,11 +53,18 @@ def rows(probe: Mapping[str, Any], seed: int, most: int) -> list[Row]:
         chosen = _balanced(found, most)
         if len(chosen) >= 0.98 * most:  # a label short of one sentence is no reason to draw on
             break
-    named = [
-        {**_name(tree), "text": candidate.text, "label": candidate.label, "key": candidate.key or main_verb(tree)}
-        for candidate, tree in chosen
+    named = sorted(chosen, key=lambda each: _digest(each[1]))
+    splits = _splits([candidate.label for candidate, _ in named])
+    return [
+        {
+            "id": _digest(tree)[:12],
+            "text": candidate.text,
+            "label": candidate.label,
+            "split": split,
+            "key": candidate.key or main_verb(tree),
+        }
+        for (candidate, tree), split in zip(named, splits, strict=True)
     ]
-    return sorted(named, key=lambda row: row["id"])
 
 
 def main_verb(tree: Tree) -> str:
@@ -247,11 +254,24 @@ def _number(noun_phrase: Tree) -> str:
     return "NNS" if is_plural(noun_phrase) else "NN"
 
 
+def _splits(labels: list[str]) -> list[str]:
+    """The split of each sentence, which stand in the order of their digests: of every label the same shares."""
+    sizes, seen = Counter(labels), Counter()
+    splits = []
+    for label in labels:
+        splits.append(_split(seen[label] / sizes[label]))
+        seen[label] += 1
+    return splits
+
+
+def _split(share: float) -> str:
+    return next(split for split, most in SPLITS.items() if share < most)
+
+
 def _name(tree: Tree) -> Row:
-    """Its id and split, both by the sentence alone: whatever is made of one sentence is in one split."""
+    """The id and the split of a sentence."""
     digest = _digest(tree)
-    share = int(digest[:8], 16) / 2**32
-    return {"id": digest[:12], "split": next(split for split, most in SPLITS.items() if share < most)}
+    return {"id": digest[:12], "split": _split(int(digest[:8], 16) / 2**32)}
 
 
 def _random(tree: Tree) -> random.Random:
