@@ -40,8 +40,8 @@ def _ranks(tables: Tables) -> list[str]:
             continue
         weight, output, inputs = (represented.mean_share(tables, cell, part) for part in ("weight", "output", "input"))
         sentences.append(
-            f"Effective rank in the dense model {cell.model}, mean over all matrices: {weight:.0f} % of the full rank in "
-            f"weights, {output:.0f} % in what comes out of them, {inputs:.0f} % in what goes in."
+            f"Effective rank in the dense model {cell.model}, mean over all matrices: {weight:.0f} % of the full rank "
+            f"in weights, {output:.0f} % in what comes out of them, {inputs:.0f} % in what goes in."
         )
     return sentences
 

@@ -27,6 +27,11 @@ def cells_of(tables: Tables, scoring: str, metric: str | None = None) -> list[Ce
     return found
 
 
+def of_study(tables: Tables, scoring: str) -> list[Cell]:
+    """The same without random twins."""
+    return [cell for cell in cells_of(tables, scoring) if cell.label != RANDOM]
+
+
 def titles(tables: Tables, cells: list[Cell]) -> list[str]:
     """Cells in few words."""
     several = len({cell.model for cell in cells}) > 1
