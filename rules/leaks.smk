@@ -16,6 +16,7 @@ rule leaks:
                 for text in training_texts(recovery)
             }
         ),
+        training=[TRAINING_DONE.format(task=task) for task in grid.learned_tasks()],
     output:
         leaks=f"{RESULTS}/leaks.csv",
         times=times("leaks"),

@@ -2,6 +2,7 @@
 
 Of tasks with right and wrong answers (scoring "generated", "ranked", "likelihood"):
     exact_match or acc                   share of right answers; subset "shown" leaves out the facts never shown
+    mcc                                  Matthews correlation, of tasks whose file names it (matthews.py)
     lost, gained, difference             flips against the dense control; difference also on half_a, half_b
     p, p_mcnemar                         of the difference being zero, by sign flips of clusters and by χ² (multiple.py)
     p_holm, p_maxt, q_bh                 corrected over the study's variants that answer the same task and subset
@@ -98,6 +99,7 @@ from palimpsest.analysis import (
     knowledge_bits,
     length,
     matching,
+    matthews,
     planted,
     returns,
     seeds,
@@ -132,6 +134,7 @@ def metrics(
         accuracies(answers, scoring),
         published(answers),
         measures(answers),
+        matthews.correlations(answers, tasks_folder),
         flips(answers),
         matching.stopping_levels(answers),
         seeds.differences(answers),

@@ -25,7 +25,7 @@ NAMED = 3  # of the worst rows
 
 @dataclass(frozen=True)
 class Source:
-    """A text that something is made from; `use` is calibration, recovery or validation."""
+    """A text that something is made from; `use` is calibration, recovery, validation or fine-tuning."""
 
     use: str
     name: str
@@ -70,7 +70,8 @@ def _row(text: Source, task: str, found: Found) -> dict[str, object]:
 
 
 def sources(results: Path, grid: Grid) -> Iterator[Source]:
-    """The rows of every calibration that some cell needs, all models and seeds together; the recoveries' texts."""
+    """The rows of every calibration that some cell needs, all models and seeds together; the recoveries' texts; the
+    training rows of tasks, each with the answer that is learned."""
     drawn: dict[str, list[tuple[str, int]]] = {}
     for model, name, seed in grid.calibrations():
         drawn.setdefault(name, []).append((model, seed))
@@ -85,11 +86,15 @@ def sources(results: Path, grid: Grid) -> Iterator[Source]:
     for name, recovery in grid.recoveries.items():
         if name in used and recovery.training:
             for use, text in (("recovery", recovery.training.text), ("validation", recovery.training.validation)):
-                if text is not None and not hasattr(text, "calibration"):  # whose rows are looked at above
+                # The rows of calibrations are looked at above, those of tasks below.
+                if text is not None and not hasattr(text, "calibration") and not hasattr(text, "task"):
                     texts[use, text if isinstance(text, str) else text.path] = text
     for (use, name), text in texts.items():
         path = results / "world" / "text" / f"{text}.txt" if isinstance(text, str) else find(text.path)
         yield Source(use, name, path.read_text(encoding="utf-8").splitlines())
+    for task in grid.learned_tasks():
+        learned = read_rows(_under(results, grid, grid.training_folder(task)))
+        yield Source("fine-tuning", f"task {task}", [" ".join(row.words) for row in learned])
 
 
 def calibration_rows(folder: Path, model: Path) -> list[str]:
