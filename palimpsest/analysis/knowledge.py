@@ -16,12 +16,16 @@ below the line it is that of the right answer: whoever knows all has 1, and whoe
 δ is a lower bound on what was displaced. Where K fell by under ten points there is nothing to return, hence no verdict.
 Swapping the pools (a second recovery, trained on text that speaks of U and tested on R) gives a second δ and ρ: a fold.
 The results are the means over the folds; the bootstrap draws the people of both pools, once for both folds.
+
+What a recovery changes is a number of answers gained minus a number lost, and of so many changed answers it is odd or
+even, never in between. So the intervals of what compares cell and recovery are one answer wider at both ends, which is
+the continuity correction of McNemar's test (Edwards 1948, Psychometrika 13:185).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas
@@ -141,7 +145,32 @@ def _estimates(
             found |= {"relearned": returned_seen - found["returned_unseen"], "not_returned": 1 - returned_seen}
         return [found[name] for name in names]
 
-    return dict(zip(names, intervals.bootstrap_totals(statistics, populations, n=n), strict=True))
+    found = dict(zip(names, intervals.bootstrap_totals(statistics, populations, n=n), strict=True))
+    answer = _one_answer(folds, unseen, seen)
+    return {name: _wider(estimate, answer.get(name, 0.0)) for name, estimate in found.items()}
+
+
+def _one_answer(folds: Sequence[Fold], unseen: list[Place], seen: list[Place]) -> dict[str, float]:
+    """What one answer more or less changes in each statistic that compares cell and recovery."""
+
+    def means(places: list[Place]) -> np.ndarray:
+        steps = []
+        for number, pool in places:
+            room = folds[number].cell.loc[folds[number].cell["pool"] == pool, "room"].sum()
+            steps.append((1 / room, 1 / (room * _damage(folds[number], pool))))
+        return np.mean(steps, axis=0) / len(places)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change, share = means(unseen)
+        steps = {"known_change": change, "returned_unseen": share}
+        if seen:
+            share_seen = means(seen)[1]
+            steps |= {"relearned": float(np.hypot(share, share_seen)), "not_returned": share_seen}
+    return steps
+
+
+def _wider(estimate: Estimate, by: float) -> Estimate:
+    return replace(estimate, low=estimate.low - by, high=estimate.high + by)
 
 
 def _ratio(dense: np.ndarray, cell: np.ndarray, recovered: np.ndarray) -> np.ndarray:

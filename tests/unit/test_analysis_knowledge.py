@@ -54,6 +54,21 @@ def test_relearning_the_text_is_no_return(world):
     assert found["relearned"].low > 0.7
 
 
+def test_a_recovery_that_changes_no_answer_may_have_gained_or_lost_one(world):
+    """The continuity correction: not a single changed answer is no certainty that nothing would change."""
+    known = ~damaged(world)
+    fold = world.fold(known, known)
+    fold = Fold(fold.dense, fold.cell, fold.cell)
+    unseen = fold.cell[fold.cell["pool"] == "U"]
+    damage = float(np.subtract(*(knowledge.known_share(v[v["pool"] == "U"]).value for v in (fold.dense, fold.cell))))
+    found = returned([fold])
+    one = 1 / unseen["room"].sum()
+    assert (found["known_change"].low, found["known_change"].high) == pytest.approx((-one, one))
+    assert found["returned_unseen"].high == pytest.approx(one / damage)
+    both = returned([fold, fold])  # twice as many answers
+    assert both["known_change"].high == pytest.approx(one / 2)
+
+
 def test_the_three_parts_of_the_damage_add_up_to_it(world):
     lost = damaged(world)
     found = returned([world.fold(~lost, np.where(lost, 0.3, 1.0))])
