@@ -240,3 +240,15 @@ def test_settings_and_grid_load_no_heavy_library_and_quickly():
     seconds, heavy = result.stdout.split("\n")[:2]
     assert heavy == ""
     assert float(seconds) < 0.3
+
+
+def test_representations_are_compared_of_the_cells_named_and_of_their_dense_models(study):
+    assert Grid(study).represented() == [] == Grid(study).spliced()
+    asked = {"cells": ["atlas/wanda/0.5"], "sensitivity": {"cells": ["atlas/wanda/0.5/s1", "atlas/magnitude/2-4"]}}
+    grid = Grid(Study.model_validate(study.model_dump() | {"representation": asked}))
+    assert [cell.id for cell in grid.represented()] == [
+        "atlas/dense/full/s0", "atlas/wanda/0.5/s0", "atlas/wanda/0.5/s1",
+    ]  # fmt: skip
+    assert [cell.id for cell in grid.spliced()] == ["atlas/wanda/0.5/s1", "atlas/magnitude/2-4/s0"]
+    every = Grid(Study.model_validate(study.model_dump() | {"representation": {}}))
+    assert every.represented() == every.cells() and every.spliced() == []
