@@ -77,19 +77,32 @@ def _next_token(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> 
 def _masked(
     model: PreTrainedModel, tokens: Integer[Tensor, "1 length"], tokenizer: Any, draws: torch.Generator
 ) -> Losses:
+    check_mask(model, tokenizer)
+    hidden = hidden_words(tokens[0], tokenizer, draws)
+    if not len(hidden):
+        return []
+    logits = masked_logits(model(input_ids=tokens.index_fill(1, hidden, tokenizer.mask_token_id)))
+    return [(1.0, cross_entropy(logits[0, hidden], tokens[0, hidden]))]
+
+
+def check_mask(model: PreTrainedModel, tokenizer: Any) -> None:
     if tokenizer.mask_token_id is None:
         raise PalimpsestError(
             f"{model.name_or_path}: the tokenizer has no mask token, so the loss of a {type(model).__name__} is not "
             "defined. Name it in tokenizer_config.json, or use a method that needs no Fisher information."
         )
-    words = (~torch.isin(tokens[0], torch.tensor(tokenizer.all_special_ids))).nonzero().flatten()
+
+
+def hidden_words(tokens: Integer[Tensor, " length"], tokenizer: Any, draws: torch.Generator) -> Integer[Tensor, " n"]:
+    """The places of 15 % of a row's words, at least one, which a masked-LM head is to find; none of a row without."""
+    words = (~torch.isin(tokens, torch.tensor(tokenizer.all_special_ids))).nonzero().flatten()
     if not len(words):
-        return []
-    hidden = words[torch.randperm(len(words), generator=draws)[: max(1, round(MASKED * len(words)))]]
-    shown = tokens.index_fill(1, hidden, tokenizer.mask_token_id)
-    answer = model(input_ids=shown)
-    logits = answer.logits if "logits" in answer else answer.prediction_logits
-    return [(1.0, cross_entropy(logits[0, hidden], tokens[0, hidden]))]
+        return words
+    return words[torch.randperm(len(words), generator=draws)[: max(1, round(MASKED * len(words)))]]
+
+
+def masked_logits(answer: Any) -> Tensor:
+    return answer.logits if "logits" in answer else answer.prediction_logits
 
 
 def _headed(model: PreTrainedModel, tokens: Integer[Tensor, "1 length"]) -> Losses:

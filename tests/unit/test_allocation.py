@@ -643,7 +643,7 @@ def test_transposed_weights_and_fused_projections_are_allocated_too(
     assert achieved == pytest.approx(0.5, abs=0.01) if method != "laser" else 0 < achieved < 0.2
 
 
-def test_an_encoder_is_allocated_by_what_needs_no_next_token(tmp_path, tiny_calibration_folder, tiny_tokenizer):
+def test_an_encoder_without_a_head_is_allocated_by_its_last_states(tmp_path, tiny_calibration_folder, tiny_tokenizer):
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
@@ -660,9 +660,8 @@ def test_an_encoder_is_allocated_by_what_needs_no_next_token(tmp_path, tiny_cali
             calibration_folder=tiny_calibration_folder,
         )  # fmt: skip
 
-    made("owl")
-    made("redundant")
-    made("error", weighting="energy")
-    for method in ("error", "sensitivity", "laser", "bayesian"):
-        with pytest.raises(PalimpsestError, match=r"an encoder predicts no next token.*weighting: energy"):
-            made(method)
+    for method in ("owl", "redundant", "error", "sensitivity", "laser"):
+        made(method)
+    made("bayesian", divergence="squared", trials=3)
+    with pytest.raises(PalimpsestError, match="BertModel has no head.*`divergence: squared`"):
+        made("bayesian", trials=3)

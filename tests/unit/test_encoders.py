@@ -9,10 +9,12 @@ from small_models import make_tokenizer
 import palimpsest
 from palimpsest import methods
 from palimpsest.compression.allocation.allocate import allocate
-from palimpsest.compression.artifact import read_record
+from palimpsest.compression.allocation.encoder_losses import EncoderLosses
+from palimpsest.compression.artifact import read_layers, read_record
 from palimpsest.compression.blocks import BlockRunner
 from palimpsest.compression.cell import compress
 from palimpsest.compression.checkpoint import Checkpoint
+from palimpsest.compression.fisher import hidden_words
 from palimpsest.provenance import PalimpsestError, read_json, write_json
 
 SMALL = {
@@ -84,6 +86,71 @@ def test_an_encoder_is_compressed_by_every_method_and_loads_as_what_it_was(
         found, before = (m(input_ids=ids)[0] for m in (loaded, dense))
     assert not torch.equal(found, before)
     assert torch.isfinite(found).all()
+
+
+@pytest.fixture(params=["BertModel", "BertForMaskedLM", "RobertaForSequenceClassification"])
+def measured(request, tmp_path, encoders, tiny_calibration_folder):
+    """What an encoder's compressed matrices cost it, those of a cell, and both models one row at a time."""
+    from palimpsest.calibration import read_rows
+
+    folder = encoders[request.param]
+    compress(folder, tmp_path / "cell", method="rtn", level="2")
+    rows, lengths, _ = read_rows(tiny_calibration_folder)
+    losses = EncoderLosses(Checkpoint(folder), rows, lengths)
+    layers = read_layers(tmp_path / "cell", read_record(tmp_path / "cell"))
+    (dense, tokenizer), (cell, _) = palimpsest.load(folder), palimpsest.load(tmp_path / "cell")
+    draws, pairs, seen = torch.Generator().manual_seed(0), [], []
+    for row, length in zip(rows, lengths, strict=True):
+        tokens, shown, places = row[:length], row[:length], slice(None)
+        if request.param == "BertForMaskedLM":
+            places = hidden_words(tokens, tokenizer, draws)
+            shown = tokens.index_fill(0, places, tokenizer.mask_token_id)
+        seen.append((shown, places, tokens[places]))
+        with torch.inference_mode():
+            answers = [model(input_ids=shown[None])[0] for model in (dense, cell)]
+        pairs.append([answer if answer.ndim == 2 else answer[0, places] for answer in answers])
+    return request.param, losses, layers, *map(torch.cat, zip(*pairs, strict=True)), seen
+
+
+def test_the_loss_of_an_encoder_is_of_what_it_answers(measured):
+    name, losses, layers, before, after, seen = measured
+    assert losses.divergence(layers, "squared") == pytest.approx((before - after).square().mean().item(), rel=1e-3)
+    if name == "BertModel":
+        assert losses.loss(layers) == pytest.approx((before - after).square().sum(1).mean().item() / 2, rel=1e-3)
+        assert losses.loss({}) == 0
+        return
+    logs, likely = after.log_softmax(1), before.softmax(1)
+    kl = (likely * (before.log_softmax(1) - logs)).sum(1).mean().item()
+    assert losses.divergence(layers) == pytest.approx(kl, rel=1e-2, abs=1e-6)
+    if name == "BertForMaskedLM":
+        words = torch.cat([wanted for _, _, wanted in seen])
+        assert losses.loss(layers) == pytest.approx(-logs.gather(1, words[:, None]).mean().item(), rel=1e-3)
+    else:
+        assert losses.loss(layers) == pytest.approx(-(likely * logs).sum(1).mean().item(), rel=1e-3)
+
+
+def test_the_output_gradients_of_an_encoder_are_those_of_its_loss(measured):
+    name, losses, *_, seen = measured
+    layer = losses.model.get_submodule(path := losses.checkpoint.layer_name(1, "output.dense"))
+    total = tokens = 0
+
+    def square(loss):
+        return torch.autograd.grad(loss, output[0], retain_graph=True)[0].square().sum().item()
+
+    found = losses.output_gradients([path])[path]
+    for shown, places, wanted in seen:
+        output = []
+        hook = layer.register_forward_hook(lambda m, i, o, kept=output: kept.append(o.requires_grad_()))
+        answer = losses.model(input_ids=shown[None])[0]
+        hook.remove()
+        if name == "BertModel":
+            total += square(answer.square().sum() / 2)
+        elif name == "BertForMaskedLM":
+            total += square(torch.nn.functional.cross_entropy(answer[0, places], wanted, reduction="sum"))
+        else:
+            total += sum(log.exp().item() * square(-log) for log in answer[0].log_softmax(0))
+        tokens += len(shown)
+    assert found == pytest.approx(total / output[0].shape[-1] / tokens, rel=1e-3) and found > 0
 
 
 def test_an_encoders_padding_is_masked(tmp_path, tiny_tokenizer, tiny_calibration_folder):

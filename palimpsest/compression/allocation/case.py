@@ -12,6 +12,7 @@ from torch import Tensor
 from palimpsest.compression import registry as compression
 from palimpsest.compression.allocation import registry
 from palimpsest.compression.allocation.budget import Budget, Matrix
+from palimpsest.compression.allocation.encoder_losses import EncoderLosses
 from palimpsest.compression.allocation.losses import Losses
 from palimpsest.compression.allocation.memory import Memory
 from palimpsest.compression.checkpoint import Checkpoint
@@ -61,7 +62,8 @@ class Case:
     @cached_property
     def losses(self) -> Losses:
         """The whole model, to see what compressed matrices cost it."""
-        return Losses(self.checkpoint, self.rows, self.lengths)
+        measured = Losses if self.checkpoint.family.causal else EncoderLosses
+        return measured(self.checkpoint, self.rows, self.lengths)
 
     def once(self, key: str, compute: Callable[[], T]) -> T:
         """`compute()`, which is JSON-able; a search that was killed and started again does not compute it twice."""

@@ -1,4 +1,4 @@
-"""What compressed matrices cost the whole model: the dense model, with some matrices exchanged, on calibration rows."""
+"""What compressed matrices cost the whole model: a dense decoder, with some matrices exchanged, on calibration rows."""
 
 from __future__ import annotations
 
@@ -26,13 +26,9 @@ class Losses:
     ) -> None:
         from palimpsest.loading import load
 
-        if not checkpoint.family.causal:
-            raise PalimpsestError(
-                f"{checkpoint.folder}: an encoder predicts no next token, so no loss can be measured on it. Use an "
-                "allocation that looks at one matrix at a time: owl, or error with weighting: energy."
-            )
         self.checkpoint = checkpoint
-        self.model = load(checkpoint.folder)[0].float().requires_grad_(False)
+        self.model, self.tokenizer = load(checkpoint.folder)
+        self.model = self.model.float().requires_grad_(False)
         size = max(1, TOKENS // rows.shape[1])
         self._batches = [(rows[i : i + size], lengths[i : i + size]) for i in range(0, len(rows), size)]
         self._dense: list[Tensor] = []
@@ -81,18 +77,22 @@ class Losses:
 
         hooks = [self.model.get_submodule(name).register_forward_hook(collect(name)) for name in sums]
         self.model.enable_input_require_grads()
-        for rows, lengths in self._batches:
-            valid = torch.arange(rows.shape[1]) < lengths[:, None]
-            logits = self.model(input_ids=rows, use_cache=False).logits.float()
-            summed = torch.nn.functional.cross_entropy(
-                logits[:, :-1][valid[:, 1:]], rows[:, 1:][valid[:, 1:]], reduction="sum"
-            )
-            summed.backward()  # padding comes after all tokens, so no gradient reaches it
+        for loss in self._summed():
+            loss.backward()
         for hook in hooks:
             hook.remove()
         self.model.disable_input_require_grads()
         tokens = sum(int(lengths.sum()) for _, lengths in self._batches)
         return {name: found / tokens for name, found in sums.items()}
+
+    def _summed(self) -> Iterator[Tensor]:
+        """The summed losses of each batch, whose squared gradients are added up. No gradient reaches the padding."""
+        for rows, lengths in self._batches:
+            valid = torch.arange(rows.shape[1]) < lengths[:, None]
+            logits = self.model(input_ids=rows, use_cache=False).logits.float()
+            yield torch.nn.functional.cross_entropy(
+                logits[:, :-1][valid[:, 1:]], rows[:, 1:][valid[:, 1:]], reduction="sum"
+            )
 
     @torch.inference_mode()
     def _logits(self, instead: Mapping[str, CompressedWeight]) -> Iterator[tuple[Tensor, Tensor]]:
