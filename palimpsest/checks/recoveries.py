@@ -63,7 +63,7 @@ def _sources(study: Study, path: KeyPath, declared: registry.Declaration, recove
     """What a method of this kind is made from is there, and nothing that it would not look at."""
     method, kind = declared.name, declared.kind
     examples = {
-        "training": (registry.TRAINED, {"text": "recovery_R", "validation": "recovery_V"}),
+        "training": (registry.TRAINED, _example_training(study, method)),
         "of": (registry.COMPOSED, [name for name, other in study.recovery.items() if other.method in declared.made_of]),
     }
     for key, (taken_by, example) in examples.items():
@@ -75,6 +75,12 @@ def _sources(study: Study, path: KeyPath, declared: registry.Declaration, recove
             wants = {"training": "text to train on", "of": "recoveries to be made of"}
             yield Problem((*path, key), f"{method} needs {wants[key]}.", nested((*path, key), example))
     yield from _calibration(study, (*path, "calibration"), declared, recovery.calibration)
+
+
+def _example_training(study: Study, method: str) -> dict[str, Any]:
+    if method == registry.FINE_TUNE:
+        return {"text": {"task": study.tasks[0]}}
+    return {"text": "recovery_R", "validation": "recovery_V"}
 
 
 def _calibration(study: Study, path: KeyPath, declared: registry.Declaration, written: str | None) -> Iterator[Problem]:

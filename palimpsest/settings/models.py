@@ -57,8 +57,8 @@ class Training(Settings):
 Kind = Literal["decoder", "encoder"]
 TYPE = Field(
     "decoder",
-    description="Whether it is a causal language model, or an encoder such as BERT, which answers what it is fine-tuned "
-    "for.",
+    description="Whether it is a causal language model, or an encoder such as BERT, which answers what it is "
+    "fine-tuned for.",
 )
 
 
