@@ -43,7 +43,7 @@ class Architecture(Settings):
 class Training(Settings):
     """How a model is trained on the world's documents: AdamW, warm-up, then linear decay."""
 
-    seed: Seed = Field(0, description="Seed of the initial weights and of the order of the documents.")
+    seed: Seed = Field(0, description="Seed of the initial weights, and of which words an encoder is to find.")
     batch_size: Count = Field(32, description="Documents a step.")
     steps: Count | None = Field(
         None, description="Steps; those in which every document is read once, if left out. More begin again."

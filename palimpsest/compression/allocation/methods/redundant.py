@@ -24,8 +24,8 @@ def redundant(case: Case, *, lowest: Share = 0.25) -> dict[str, Level]:
     A matrix is redundant if most of what it answers is there after all but a share `lowest` of it is gone: ρ is the
     share of the answers' energy that survives, on the inputs that the dense model gives it. For ranks it says how low
     the rank of the answers is (the whitened singular values), which that of the weights does not. The last matrix
-    that is compressed gets a level in between, so that the budget is met. No loss of the whole model is looked at,
-    which an encoder has none of; the allocation laser does that.
+    that is compressed gets a level in between, so that the budget is met. No loss of the whole model is looked at;
+    the allocation laser does that.
     """
     hard, redundancy = {}, {}
     for matrix, weight, statistics in case.layers(curves.needs_of(case)):
