@@ -227,13 +227,12 @@ def _balanced(found: list[tuple[Candidate, Tree]], most: int) -> list[tuple[Cand
     for candidate, tree in found:
         groups[candidate.alike][candidate.label].append((candidate, tree))
     sizes = {alike: min(len(group[label]) for label in labels) for alike, group in groups.items()}
-    share = min(1.0, most / (len(labels) * max(1, sum(sizes.values()))))
-    return [
-        each
-        for alike, size in sizes.items()
-        for label in labels
-        for each in groups[alike][label][: round(size * share)]
-    ][:most]
+    room = most // len(labels)
+    share = min(1.0, room / max(1, sum(sizes.values())))
+    counts = {alike: int(size * share) for alike, size in sizes.items()}
+    for alike in sorted(sizes, key=lambda alike: counts[alike] - sizes[alike] * share)[: room - sum(counts.values())]:
+        counts[alike] = min(counts[alike] + 1, sizes[alike])
+    return [each for alike, count in counts.items() for label in labels for each in groups[alike][label][:count]]
 
 
 def _clause(tree: Tree) -> Tree:
