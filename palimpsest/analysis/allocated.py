@@ -18,6 +18,7 @@ import pandas
 from palimpsest.analysis import intervals
 from palimpsest.analysis.answers import VARIANT
 from palimpsest.analysis.pairs import paired, parts
+from palimpsest.analysis.siblings import of_allocations
 
 if TYPE_CHECKING:
     from palimpsest.grid import Cell, Grid
@@ -26,24 +27,9 @@ COLUMNS = [*VARIANT, "task", "subset", "metric", "value", "low", "high", "n"]
 UNIFORM = "uniform"
 
 
-def siblings(grid: Grid) -> dict[Cell, Cell]:
-    """The cells with an allocation -> the cell where every matrix has the same level, of those that have one."""
-    uniform, allocated = {}, {}
-    for cell in grid.cells():
-        if cell.is_dense:
-            continue
-        settings = {key: value for key, value in grid.settings(cell).items() if key != "allocation"}
-        key = (cell.model, cell.method, cell.level, cell.seed, repr(sorted(settings.items())))
-        if grid.allocation(cell) is None:
-            uniform.setdefault(key, cell)
-        else:
-            allocated[cell] = key
-    return {cell: uniform[key] for cell, key in allocated.items() if key in uniform}
-
-
 def beside_uniform(answers: pandas.DataFrame, grid: Grid) -> pandas.DataFrame:
     """The rows of metrics of every cell with an allocation that has a uniform cell beside it."""
-    pairs = siblings(grid)
+    pairs = of_allocations(grid)
     rows = [
         variant_row(cell) | {"task": "", "metric": "allocated", "subset": _name(grid, cell), "value": 1.0, "n": 1}
         for cell in dict.fromkeys([*pairs.values(), *pairs])

@@ -19,40 +19,27 @@ import pandas
 from palimpsest.analysis import intervals
 from palimpsest.analysis.allocated import compared, variant_row
 from palimpsest.analysis.answers import VARIANT
-from palimpsest.levels import parse
+from palimpsest.analysis.siblings import of_plain_svd
 
 if TYPE_CHECKING:
-    from palimpsest.grid import Cell, Grid
+    from palimpsest.grid import Grid
 
 COLUMNS = [*VARIANT, "task", "subset", "metric", "value", "low", "high", "n"]
 PROBED = [*COLUMNS[:-5], "scoring", "layer", *COLUMNS[-5:]]
-PLAIN = "svd"
-LOW_RANK = ("kept share", "rank share")
 READ = ["subset", "scoring", "layer"]
 METRICS = {"acc": intervals.paired_difference, "uuas": intervals.mean}
-
-
-def siblings(grid: Grid) -> dict[Cell, Cell]:
-    """Low-rank cells of other methods -> plain SVD's at their level, where there is one."""
-    cells = [cell for cell in grid.cells() if parse(cell.level).syntax in LOW_RANK and grid.allocation(cell) is None]
-    plain: dict[tuple[str, str], Cell] = {}
-    for cell in cells:
-        if cell.method == PLAIN:
-            plain.setdefault((cell.model, cell.level), cell)
-    others = [cell for cell in cells if cell.method != PLAIN]
-    return {cell: plain[cell.model, cell.level] for cell in others if (cell.model, cell.level) in plain}
 
 
 def answered(answers: pandas.DataFrame, grid: Grid) -> pandas.DataFrame:
     """The rows of metrics on the study's tasks."""
     names = {"difference": "minus_svd", "ratio": "perplexity_over_svd"}
-    return pandas.DataFrame(compared(answers, siblings(grid), names), columns=COLUMNS)
+    return pandas.DataFrame(compared(answers, of_plain_svd(grid), names), columns=COLUMNS)
 
 
 def probed(outcomes: Iterable[pandas.DataFrame], grid: Grid) -> pandas.DataFrame:
     """The rows of metrics on the study's probes, of the cells that were probed; `outcomes`: a table a probe."""
     rows = []
-    pairs = siblings(grid)
+    pairs = of_plain_svd(grid)
     for table in outcomes:
         plain = table[(table["recovery"] == "none") & table["metric"].isin(METRICS)].dropna(subset="value")
         of = dict(list(plain.groupby(VARIANT[:-1], sort=False, observed=True)))

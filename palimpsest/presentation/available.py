@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from palimpsest.presentation import arms_of, quantities
+from palimpsest.presentation import arms_of, probes_of, quantities, represented
 from palimpsest.presentation.data import Tables
 
 
 def figures(tables: Tables) -> list[str]:
     """Names of the figures that can be drawn, in the order of the report."""
-    from palimpsest.presentation.figures import choices, lengths, origins, planted, prompt_length, unsaid
+    from palimpsest.presentation.figures import (
+        accuracy_cost,
+        choices,
+        lengths,
+        nli_rate,
+        origins,
+        planted,
+        probe_nli,
+        probe_rate,
+        prompt_length,
+        selective,
+        unsaid,
+    )
     from palimpsest.presentation.names import (
         FIGURES,
         MANY_TASKS,
         MOST_CELLS,
         MOST_COLUMNS,
+        MOST_MAPS,
         shared_cells,
         sweeps,
         told_apart,
@@ -52,7 +65,18 @@ def figures(tables: Tables) -> list[str]:
             ((tables.metrics["metric"] == "planted_delta") & (tables.metrics["task"] == planted.TASK)).any()
         ),
         "unsaid": 0 < len(unsaid.cells_of(tables)) <= MOST_CELLS,
-        "probes": few and (tables.folder / "probes.parquet").exists(),
+        "probes": few and bool(probes_of.of_all(tables)),
+        "nli_rate": few and bool(nli_rate.panels_of(tables)),
+        "probe_rate": few and bool(probe_rate.panels_of(tables)),
+        "probe_selectivity": few and bool(probe_rate.panels_of(tables, "selectivity")),
+        "probe_layers": few and bool(probe_rate.panels_of(tables)),
+        "probe_nli": few and bool(probe_nli.panels_of(tables)),
+        "selective": bool(selective.blocks(tables) and selective.measures(tables)),
+        "accuracy_cost": few and bool(accuracy_cost.panels_of(tables)),
+        "cka": 0 < len(represented.of_study(tables, "cka")) <= MOST_MAPS,
+        "logit_lens": few and bool(represented.of_study(tables, "logit_lens")),
+        "spectra": 0 < len(represented.of_study(tables, "weight")) <= MOST_MAPS,
+        "sensitivity": 0 < len(represented.of_study(tables, "sensitivity")) <= MOST_MAPS,
         "language": compressed and few and not world and len(tasks) < MANY_TASKS,
         "time": bool(tables.times),
     }
@@ -66,6 +90,8 @@ def recovers(tables: Tables) -> bool:
 
 def tables_of(tables: Tables) -> list[str]:
     """Names of the tables that can be made."""
+    from palimpsest.presentation.figures import selective
+
     costs = recovers(tables) and bool(quantities.judged(tables))
     have = {
         "cells": True,
@@ -81,6 +107,9 @@ def tables_of(tables: Tables) -> list[str]:
         "regimes": recovers(tables) and (tables.folder / "similarity.parquet").exists(),
         "latency": costs and bool(tables.contexts(tables.models[0])),
         "latency_pairs": costs and (tables.folder / "latency.parquet").exists(),
+        "selective": bool(selective.blocks(tables)),
+        "probes": any(probes_of.readings(tables, model) for model in tables.models),
+        "spectra": bool(represented.of_study(tables, "weight")),
         "leaks": len(tables.leaks) > 0,
         "claims": bool(tables.claims),
         "time": bool(tables.times),

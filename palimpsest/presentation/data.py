@@ -161,6 +161,13 @@ class Tables:
         return {cell: names[cell] for cell in self.cells if cell in names}
 
     @cached_property
+    def allocations(self) -> dict[Cell, str]:
+        """The cells that selective compression is about, with the name of their allocation (allocated.py)."""
+        rows = self.metrics[self.metrics["metric"] == "allocated"]
+        names = {Cell(*row): name for *row, name in rows[[*CELL, "subset"]].itertuples(index=False, name=None)}
+        return {cell: names[cell] for cell in self.cells if cell in names}
+
+    @cached_property
     def labels(self) -> dict[str, str]:
         """label -> method; known methods in the order of the palette, then the others by name."""
         pairs = self.metrics[["label", "method"]].drop_duplicates().itertuples(index=False, name=None)
@@ -247,11 +254,11 @@ class Tables:
             quantity.may_lack_verdict,
         )
 
-    def where_it_stands(self, quantity: Quantity) -> dict[Cell, Number]:
+    def where_it_stands(self, quantity: Quantity, recovery: str = "none") -> dict[Cell, Number]:
         """A quantity that only some cells have by its nature, of those cells."""
-        rows = self.metrics[self._rows(quantity) & (self.metrics["recovery"] == "none")]
+        rows = self.metrics[self._rows(quantity) & (self.metrics["recovery"] == recovery)]
         there = {Cell(*row) for row in rows[CELL].itertuples(index=False, name=None)}
-        return self.numbers(quantity, [cell for cell in self.cells if cell in there])
+        return self.numbers(quantity, [cell for cell in self.cells if cell in there], recovery)
 
     def measured(self, metric: str, cells: Iterable[Cell] | None = None, recovery: str = "none") -> dict[Cell, Number]:
         """A measurement of every cell, e.g. `bytes_total`."""

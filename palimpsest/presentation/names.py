@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palimpsest.analysis.arms import TEXT, arms
+from palimpsest.analysis.classification import CLASSES, INFERENCE
+from palimpsest.analysis.siblings import LOW_RANK, of_allocations
 from palimpsest.evaluation.judge import is_judged
 from palimpsest.grid import NONE, Cell, Grid
 from palimpsest.halves import HALVES
+from palimpsest.levels import parse
+from palimpsest.probing.definition import probes
 from palimpsest.provenance import PalimpsestError, digest_bytes
 from palimpsest.settings import PLANTED, SWAPPED
 
@@ -39,8 +43,25 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
     "regimes": (("metrics.parquet", "similarity.parquet"), "What came back"),
     "heads": (("metrics.parquet", "similarity.parquet"), "What came back"),
     "planted": (("metrics.parquet",), "What came back"),
+    "nli_rate": (("metrics.parquet", "measurements.parquet"), "What was lost"),
+    "selective": (("metrics.parquet", "measurements.parquet"), "What was lost"),
     "probes": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
+    "probe_rate": (
+        ("metrics.parquet", "probes.parquet", "measurements.parquet"),
+        "What the representations still hold",
+    ),
+    "probe_selectivity": (
+        ("metrics.parquet", "probes.parquet", "measurements.parquet"),
+        "What the representations still hold",
+    ),
+    "probe_layers": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
+    "probe_nli": (("metrics.parquet",), "What the representations still hold"),
     "unsaid": (("metrics.parquet",), "What the representations still hold"),
+    "accuracy_cost": (("metrics.parquet", "measurements.parquet"), "What was lost"),
+    "cka": (("metrics.parquet",), "What became of the representations"),
+    "logit_lens": (("metrics.parquet",), "What became of the representations"),
+    "spectra": (("metrics.parquet",), "What became of the representations"),
+    "sensitivity": (("metrics.parquet",), "What became of the representations"),
     "language": (("metrics.parquet", "measurements.parquet"), "What was lost"),
     "time": (("metrics.parquet",), "Where the time went"),
 }
@@ -58,16 +79,20 @@ TABLES: dict[str, tuple[str, ...]] = {
     "regimes": ("similarity.parquet", "metrics.parquet"),
     "latency": ("measurements.parquet", "metrics.parquet"),
     "latency_pairs": ("measurements.parquet", "latency.parquet", "metrics.parquet"),
+    "selective": ("metrics.parquet", "measurements.parquet"),
+    "probes": ("metrics.parquet", "probes.parquet"),
+    "spectra": ("metrics.parquet",),
     "leaks": ("leaks.csv",),
     "claims": ("claims.json",),
     "time": (),
 }
 
 
-MEASURED = ("latency", "latency_pairs", "time")  # figures and tables that differ between runs
+MEASURED = ("latency", "latency_pairs", "accuracy_cost", "time")  # figures and tables that differ between runs
 ORIGINS = ("open_book_contradiction", "closed_book_distracted", "open_book_absent", "biography")  # what tells them
 MOST_LABELS, MOST_OF_A_METHOD = 30, 4  # that colours, markers and lines can tell apart
 MOST_CELLS = 48  # of a figure with a row a cell
+MOST_MAPS = 24  # cells of a figure with a map a cell
 MOST_COLUMNS = 16  # cells of a figure with a column a cell
 PROMPT, FEWEST_LENGTHS = "prompt", 3  # what a figure of lengths is about
 MANY_TASKS = 6  # from so many on, a figure shows all at once and none by level
@@ -78,7 +103,8 @@ def figure_names(study: Study) -> list[str]:
     tasks, compressed = set(study.tasks), _compressed(study)
     judged = [task for task in study.tasks if _right_or_wrong(task)]
     cells = [cell for cell in Grid(study).cells() if not cell.is_dense]
-    few = told_apart(cells)
+    represented = Grid(study).represented()
+    few, probed = told_apart(cells), _probed(study)
     wanted = {
         "accuracy": compressed and few and "closed_book" in tasks,
         "knowledge_vs_perplexity": compressed and few and {"closed_book", "perplexity"} <= tasks,
@@ -99,8 +125,19 @@ def figure_names(study: Study) -> list[str]:
         "regimes": bool(study.similarity) and _recovers(study),
         "heads": bool(study.similarity) and _recovers(study),
         "planted": "closed_book" in tasks and _plants(study),
-        "probes": few and bool(study.probes),
+        "nli_rate": few and _low_rank_is_asked(study, CLASSES),
+        "selective": bool(of_allocations(Grid(study))),
+        "probes": few and any(settings.cells is None for settings in Grid(study).probes.values()),
+        "probe_rate": few and bool(probed),
+        "probe_selectivity": few and any(probes()[name]["kind"] != "tree" for name in probed),
+        "probe_layers": few and bool(probed),
+        "probe_nli": few and bool(probed) and _low_rank_is_asked(study, INFERENCE),
         "unsaid": compressed and len(cells) <= MOST_CELLS and "closed_book_mc" in tasks and bool(study.probes),
+        "accuracy_cost": compressed and few and bool(judged),
+        "cka": 0 < len(represented) <= MOST_MAPS,
+        "logit_lens": few and any(_predicts_words(study, cell) for cell in represented),
+        "spectra": 0 < len(represented) <= MOST_MAPS,
+        "sensitivity": 0 < len(Grid(study).spliced()) <= MOST_MAPS,
         "language": compressed and few and "closed_book" not in tasks and len(tasks) < MANY_TASKS,
         "time": True,
     }
@@ -126,11 +163,36 @@ def table_names(study: Study) -> list[str]:
         "regimes": bool(study.similarity) and _recovers(study),
         "latency": bool(judged) and _recovers(study),
         "latency_pairs": bool(judged) and _recovers(study),
+        "selective": bool(of_allocations(Grid(study))),
+        "probes": _compressed(study) and bool(study.probes),
+        "spectra": bool(study.representation),
         "leaks": reads_texts(study),
         "claims": True,
         "time": True,
     }
     return [name for name in TABLES if wanted[name]]
+
+
+def _probed(study: Study) -> list[str]:
+    """The probes that read a low-rank cell."""
+    grid = Grid(study)
+    return [name for name in grid.probes if any(_is_low_rank(variant.cell) for variant in grid.probed(name))]
+
+
+def _low_rank_is_asked(study: Study, tasks: Iterable[str]) -> bool:
+    """Whether a low-rank cell answers one of these tasks."""
+    grid = Grid(study)
+    asked = (set(grid.tasks(variant)) for variant in grid.variants() if _is_low_rank(variant.cell))
+    return any(not answered.isdisjoint(tasks) for answered in asked)
+
+
+def _is_low_rank(cell: Cell) -> bool:
+    return parse(cell.level).syntax in LOW_RANK
+
+
+def _predicts_words(study: Study, cell: Cell) -> bool:
+    """Whether a cell's model has a head that predicts words; of an encoder in a folder only the checkpoint knows."""
+    return not Grid(study).is_encoder(cell.model) or study.models[cell.model].source == "world"
 
 
 def _has_lengths(study: Study) -> bool:
@@ -160,7 +222,8 @@ def _chooses(study: Study) -> bool:
 def reads_texts(study: Study) -> bool:
     """Whether a calibration or recovery of a study reads a text that its tasks could occur in."""
     grid = Grid(study)
-    return bool(grid.calibrations()) or any(grid.recovery(variant) for variant in grid.variants())
+    recovers = any(grid.recovery(variant) for variant in grid.variants())
+    return bool(grid.calibrations()) or recovers or bool(grid.learned_tasks())
 
 
 def told_apart(cells: Iterable[Cell]) -> bool:
@@ -233,7 +296,7 @@ def figure_source(name: str) -> str:
     """Digest of the code that draws a figure: as a rule's parameter, it redraws this figure when its code changes."""
     check_figure(name)
     shared = ("style.py", "data.py", "level_names.py", "labels.py", "levels_axis.py", "quantities.py")
-    shared += ("arms_of.py",)
+    shared += ("arms_of.py", "probes_of.py", "rate_axis.py", "represented.py")
     files = [
         HERE / "figures" / f"{name}.py",
         *(HERE / file for file in shared),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from palimpsest.analysis.classification import CLASSES
 from palimpsest.presentation.data import Quantity, Tables
 
 CLOSED_BOOK = Quantity("closed book", "closed_book", "exact_match", subset="shown")
@@ -50,6 +51,7 @@ PROPER = {
     "truthfulqa_mc2": "TruthfulQA, several true", "arc_easy": "ARC, easy", "arc_challenge": "ARC, challenge",
     "winogrande": "WinoGrande", "piqa": "PIQA", "boolq": "BoolQ", "sciq": "SciQ", "mnli": "MNLI", "snli": "SNLI",
     "rte": "RTE", "qnli": "QNLI", "wnli": "WNLI", "sick": "SICK", "cb": "CommitmentBank",
+    "cola": "CoLA", "sst2": "SST-2",
     "windows_wikitext2": "WikiText-2, in windows", "windows_c4": "C4, in windows",
     "windows_ptb": "Penn Treebank, in windows",
 }  # fmt: skip
@@ -101,6 +103,19 @@ def accuracies(tables: Tables) -> list[Quantity]:
     rows = rows[~rows["task"].isin({quantity.task for quantity in KNOWLEDGE}) & (rows["scoring"] != PUBLISHED)]
     others = sorted(set(rows[["task", "metric", "scoring"]].itertuples(index=False, name=None)))
     return known + [Quantity(title_of(task), task, metric, scoring=scoring) for task, metric, scoring in others]
+
+
+def classified(tables: Tables) -> list[tuple[Quantity, float]]:
+    """Accuracy of every task that asks for one of a few classes, entailment first, and what chance answers."""
+    found = [(inference(tables, task), 1 / classes) for task, classes in CLASSES.items()]
+    return [(quantity, chance) for quantity, chance in found if tables.has(quantity)]
+
+
+def inference(tables: Tables, task: str) -> Quantity:
+    """Accuracy of such a task, on the questions that neither place nor words give away."""
+    quantity = ENTAILMENT if task == ENTAILMENT.task else Quantity(title_of(task), task, "acc", subset="all")
+    asked = tables.metrics["subset"][tables.metrics["task"] == task]
+    return quantity if quantity.subset in set(asked) else replace(quantity, title=title_of(task), subset="all")
 
 
 def judged(tables: Tables) -> list[Quantity]:

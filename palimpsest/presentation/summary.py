@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from palimpsest.analysis.classification import CLASSES
 from palimpsest.grid import Cell
 from palimpsest.presentation import arms_of, quantities
 from palimpsest.presentation.data import Number, Quantity, Tables
@@ -13,6 +14,9 @@ from palimpsest.presentation.names import base_label, sweeps
 
 PERPLEXITY, POINTS = 0.05, 0.05  # "perplexity within 5 %, at least 5 points lost"
 MOST_LISTED = 6  # in a sentence; an even number
+# Figures of which the numbers of questions say nothing.
+UNCOUNTED = ("time", "probes", "regimes", "heads", "unsaid", "probe_rate", "probe_selectivity", "probe_layers",
+             "probe_nli", "cka", "logit_lens", "spectra", "sensitivity")  # fmt: skip
 
 
 def percent(number: Number, decimals: int = 1) -> str:
@@ -192,6 +196,7 @@ def leaked(tables: Tables) -> list[str]:
 def headline(tables: Tables) -> list[str]:
     """The few sentences that an abstract has room for."""
     from palimpsest.presentation.found_displaced import came_back
+    from palimpsest.presentation.found_probing import still_held
 
     return (
         [sentence.split(": ")[0].rstrip(".") + "." for sentence in hidden(tables)]
@@ -212,6 +217,9 @@ def counts(tables: Tables, figure: str) -> str:
         "cost": ("closed_book",),
         "latency": ("closed_book",),
         "knowledge_vs_perplexity": ("closed_book", "perplexity"),
+        "nli_rate": tuple(CLASSES),
+        "accuracy_cost": tuple(quantity.task for quantity, _ in quantities.classified(tables)[:1]),
+        "selective": tuple(quantity.task for quantity in quantities.accuracies(tables)[:1]),
     }
     metrics = tables.metrics
     wanted = ["acc", "exact_match"] + ["perplexity"] * (
@@ -226,43 +234,11 @@ def counts(tables: Tables, figure: str) -> str:
         sizes = sorted(set(group["n"].astype(int)))
         many = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         parts.append(f"{many} {what} ({quantities.title_of(task)})")
-    return (
-        f"n = {', '.join(parts)}." if parts and figure not in ("time", "probes", "regimes", "heads", "unsaid") else ""
-    )
+    return f"n = {', '.join(parts)}." if parts and figure not in UNCOUNTED else ""
 
 
 def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
-
-
-def still_held(tables: Tables) -> list[str]:
-    """What the probe of the last layer reads from the dense model, its floors, and the cells it reads least from."""
-    if not (tables.folder / "probes.parquet").exists():
-        return []
-    sentences = []
-    for task in tables.probe_tasks:
-        for model in tables.models:
-            layer = tables.probe_layers(task, model)[-1]
-            cells = [cell for cell in tables.cells if cell.model == model]
-            accuracy = tables.probed(task, layer, "acc", cells)
-            dense = tables.dense(model)
-            if accuracy[dense].value != accuracy[dense].value:
-                sentences.append(f"The study has too few people for the probe of {task.replace('_', ' ')}.")
-                continue
-            control = tables.probed(task, layer, "control_acc", [dense])[dense]
-            floor = tables.probe_floor(task, layer, model)
-            sentences.append(
-                f"From layer {layer} of {model}, dense, the probe reads {task.replace('_', ' ')} "
-                f"with {percent(accuracy[dense])} accuracy "
-                f"(random weights {percent(floor)}, control task {percent(control)})."
-            )
-            worst = sorted(
-                (cell for cell in cells if not cell.is_dense), key=lambda cell: (accuracy[cell].value, cell.id)
-            )[:3]
-            if worst:
-                least = ", ".join(f"{named(tables, cell)} {percent(accuracy[cell])}" for cell in worst)
-                sentences.append(f"It reads least from {least}.")
-    return sentences
 
 
 def spent(tables: Tables) -> list[str]:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas
 import pytest
 
-from palimpsest.analysis.allocated import beside_uniform, siblings
+from palimpsest.analysis.allocated import beside_uniform
+from palimpsest.analysis.siblings import of_allocations
 from palimpsest.grid import Grid
 from palimpsest.settings import Study
 
@@ -51,7 +52,7 @@ def answers(grid, right):
 
 
 def test_a_cell_stands_beside_the_one_that_differs_in_the_allocation_only(grid):
-    found = {cell.id: other.id for cell, other in siblings(grid).items()}
+    found = {cell.id: other.id for cell, other in of_allocations(grid).items()}
     # Not at a level that the uniform label lacks, nor a method that has none; "same" is uniform itself.
     assert found == {"atlas/svd-mlp/k0.8/s0": "atlas/svd/k0.8/s0"}
 

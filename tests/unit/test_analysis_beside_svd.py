@@ -6,7 +6,8 @@ import numpy as np
 import pandas
 import pytest
 
-from palimpsest.analysis.beside_svd import answered, probed, siblings
+from palimpsest.analysis.beside_svd import answered, probed
+from palimpsest.analysis.siblings import of_plain_svd
 from palimpsest.grid import Grid
 from palimpsest.settings import Study
 
@@ -45,7 +46,7 @@ def outcomes(values, metric="acc", layer=3):
 
 
 def test_an_algorithm_stands_beside_plain_svd_of_its_level_where_every_matrix_has_it(grid):
-    assert {cell.id: other.id for cell, other in siblings(grid).items()} == {
+    assert {cell.id: other.id for cell, other in of_plain_svd(grid).items()} == {
         "atlas/asvd/k0.8/s0": "atlas/svd/k0.8/s0",
     }  # fmt: skip
 

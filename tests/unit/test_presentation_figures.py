@@ -10,18 +10,21 @@ import sys
 
 import displaced_example
 import presentation_example as example
+import probing_example
 import prompts_example
 import pytest
+import representation_example
 from matplotlib.text import Text
 
 from palimpsest.grid import Cell
 from palimpsest.levels import EXAMPLES
-from palimpsest.presentation import available, figures, names, style, summary
+from palimpsest.presentation import available, figures, found_probing, names, style
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.level_names import family, level_title, severity
 from palimpsest.provenance import PalimpsestError
 from palimpsest.settings import ATLAS, Study
 
+PROBED = ("nli_rate", "selective", "probe_rate", "probe_selectivity", "probe_layers", "probe_nli", "accuracy_cost")
 RECOVERED = {
     "lora": {"method": "lora", "training": {"text": "recovery_R"}, "cells": ["atlas/magnitude/0.6"]},
 }
@@ -66,6 +69,16 @@ def prompts(tmp_path_factory):
     return Tables(prompts_example.write(tmp_path_factory.mktemp("results") / "prompts"))
 
 
+@pytest.fixture(scope="module")
+def probing(tmp_path_factory):
+    return Tables(probing_example.write(tmp_path_factory.mktemp("results") / "probing"))
+
+
+@pytest.fixture(scope="module")
+def represented(tmp_path_factory):
+    return Tables(representation_example.write(tmp_path_factory.mktemp("results") / "represented"))
+
+
 def words(figure):
     """Every text that is drawn in a figure with the box it covers, in pixels."""
     figure.draw_without_rendering()
@@ -84,10 +97,14 @@ def words(figure):
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
 @pytest.mark.parametrize("name", [name for name in names.FIGURES if name != "language"])
-def test_no_word_covers_another_or_leaves_the_figure(study, swept, reading, planted, returning, prompts, name, width):
+def test_no_word_covers_another_or_leaves_the_figure(
+    study, swept, reading, planted, returning, prompts, represented, probing, name, width
+):
     others = {"calibration": swept, "models": swept, "origins": reading, "lengths": reading, "planted": planted}
     others |= dict.fromkeys(("displaced", "displaced_frequency", "recovery", "unsaid"), returning)
     others |= dict.fromkeys(("prompt_length", "choices"), prompts)
+    others |= dict.fromkeys(("cka", "logit_lens", "spectra", "sensitivity"), represented)
+    others |= dict.fromkeys(PROBED, probing)
     with style.context():
         figure = figures.draw(name, others.get(name, study), width)
         everything = words(figure)
@@ -236,7 +253,9 @@ def test_a_probe_with_too_few_people_is_said_so_and_drawn_empty(tmp_path):
     with style.context():
         figure = figures.draw("probes", Tables(folder))
     assert {text for text, _ in words(figure)} >= {"no numbers"}
-    assert summary.still_held(Tables(folder)) == ["The study has too few people for the probe of attribute value."]
+    assert found_probing.still_held(Tables(folder)) == [
+        "The study has too few people for the probe of attribute value."
+    ]
 
 
 def test_a_number_that_stands_there_twice_is_an_error(tmp_path):
@@ -275,10 +294,13 @@ def test_names_follow_from_the_study():
     embedded = names.figure_names(study_settings())
     lost = ["accuracy", "knowledge_vs_perplexity", "knowledge_bits", "flips"]
     recovered = ["recovery", "displaced", "displaced_frequency"]
-    assert embedded == [*lost, *recovered, "cost", "latency", "probes", "unsaid", "time"]
+    assert embedded == [*lost, *recovered, "cost", "latency", "probes", "unsaid", "accuracy_cost", "time"]
     assert {"regimes", "heads"} <= set(names.figure_names(study_settings(similarity={})))
+    compared = study_settings(representation={"sensitivity": {"cells": ["atlas/rtn/4"]}})
+    assert {"cka", "logit_lens", "spectra", "sensitivity"} <= set(names.figure_names(compared))
+    assert "spectra" in names.table_names(compared)
     without = study_settings(tasks=["blimp", "perplexity_wikitext2"], recovery={}, probes=[])
-    assert names.figure_names(without) == ["flips", "language", "time"]
+    assert names.figure_names(without) == ["flips", "accuracy_cost", "language", "time"]
     assert names.table_names(without) == ["cells", "flips", "matching", "tasks", "claims", "time"]
 
 
@@ -344,9 +366,9 @@ def test_figures_of_reading_are_those_of_its_study(reading):
 
 def test_figures_of_the_tables_are_those_of_the_study(study, swept):
     grid = {label: {"levels": list(levels)} for label, levels in example.GRID.items()}
-    assert available.figures(study) == names.figure_names(
-        study_settings(compression=grid, recovery=RECOVERED, similarity={})
-    )
+    tasks = ["closed_book", "closed_book_mc", "entailment", "perplexity"]
+    named = names.figure_names(study_settings(compression=grid, recovery=RECOVERED, similarity={}, tasks=tasks))
+    assert available.figures(study) == [name for name in named if name != "probe_nli"], "the example has no changes"
     assert available.figures(swept) == ["calibration", "models"]
     assert available.tables_of(swept) == ["cells", "tasks", "calibration"]
 

@@ -1,33 +1,35 @@
-"""What the representations still hold: a linear probe's accuracy by layer, dense and compressed."""
+"""What the representations still hold: accuracy by layer, dense and compressed, of the probes that read every cell."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from palimpsest.presentation import style
+from palimpsest.presentation import probes_of, style
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.levels_axis import Row, draw_levels
 
-TITLE = "Attribute values that a linear probe reads from the representations"
+TITLE = "What probes read from the representations of every cell"
 MOST_LAYERS = 4
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """Rows: layers (for each probe and model); columns: families; random weights and the control task are lines."""
     rows = []
-    for model in tables.models:
-        cells = [cell for cell in tables.cells if cell.model == model]
-        for task in tables.probe_tasks:
-            for layer in spread(tables.probe_layers(task, model)):
-                accuracy = tables.probed(task, layer, "acc", cells)
-                control = tables.probed(task, layer, "control_acc", [tables.dense(model)])
-                floors = {
-                    "random weights": (100 * tables.probe_floor(task, layer, model).value, style.DOTTED),
-                    "control task": (100 * control[tables.dense(model)].value, style.DASHDOT),
-                }
-                numbers = {cell: number.times(100) for cell, number in accuracy.items()}
-                title = f"{task.replace('_', ' ')}, layer {layer}"
-                rows.append(Row(model, title, numbers, "probe accuracy (%)", floors=floors))
+    for reading in probes_of.of_all(tables):
+        cells, dense = probes_of.cells(tables, reading), tables.dense(reading.model)
+        for layer in spread(probes_of.layers(tables, reading)):
+            found = probes_of.numbers(tables, reading, layer, cells)
+            floors = {}
+            if floor := probes_of.floor(tables, reading, layer):
+                floors["random weights"] = (100 * floor.value, style.DOTTED)
+            if probes_of.has(tables, reading, "control_acc", "dense"):
+                control = probes_of.numbers(tables, reading, layer, [dense], "control_acc")[dense]
+                floors["control task"] = (100 * control.value, style.DASHDOT)
+            numbers = {cell: number.times(100) for cell, number in found.items()}
+            title = f"{reading.title}, layer {layer}"
+            rows.append(Row(reading.model, title, numbers, reading.axis, floors=floors))
+    if not rows:
+        return style.nothing_to_draw(width, "No probe read every cell.")
     return draw_levels(tables, rows, width)
 
 

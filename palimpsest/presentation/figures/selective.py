@@ -1,0 +1,105 @@
+"""Is a level better spent on some matrices than on all? Allocations beside uniform, at equal parameters."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from palimpsest.analysis.allocated import UNIFORM
+from palimpsest.grid import Cell
+from palimpsest.presentation import quantities, style
+from palimpsest.presentation.data import Number, Quantity, Tables
+from palimpsest.presentation.level_names import level_title
+
+TITLE = "Compressing some matrices harder, against all alike"
+SAME = 0.02  # relative difference of parameters up to which they are equal; a rank a matrix is about 1 %
+ROW = 0.17  # inches
+LETTERS, NAMES = 14, 1.2  # letters an inch; inches that the names of allocations take
+
+
+@dataclass(frozen=True)
+class Block:
+    """The cells of one model, method, level and seed that only their allocation tells apart: uniform first."""
+
+    title: str
+    cells: list[Cell]
+    names: list[str]
+    parameters: list[float]  # over the uniform cell's
+
+    @property
+    def equal(self) -> list[bool]:
+        return [abs(ratio - 1) <= SAME for ratio in self.parameters]
+
+
+def blocks(tables: Tables) -> list[Block]:
+    names = tables.allocations
+    parameters = tables.measured("parameters", names) if names else {}
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in names:
+        groups.setdefault((cell.model, cell.method, cell.level, cell.seed), []).append(cell)
+    found = []
+    for (model, method, level, seed), cells in groups.items():
+        cells.sort(key=lambda cell: names[cell] != UNIFORM)
+        ratios = [parameters[cell].value / parameters[cells[0]].value for cell in cells]
+        title = f"{model} " * (len(tables.models) > 1) + f"{method} {level_title(level)}" + f" s{seed}" * bool(seed)
+        found.append(Block(title, cells, [names[cell] for cell in cells], ratios))
+    return found
+
+
+def measures(tables: Tables) -> list[tuple[Quantity, str, float, float]]:
+    """(quantity, axis, factor, where nothing changes): the first accuracy, and perplexity without known facts."""
+    found = []
+    for quantity in quantities.accuracies(tables)[:1]:
+        change = Quantity(quantity.title, quantity.task, "minus_uniform", subset=quantity.subset)
+        found.append((change, f"{quantity.title}, points over uniform", 100.0, 0.0))
+    for quantity in quantities.perplexities(tables, subsets=quantities.WITHOUT_KNOWN_FACTS)[:1]:
+        ratio = Quantity(quantity.title, quantity.task, "perplexity_over_uniform", subset=quantity.subset)
+        found.append((ratio, f"perplexity on {quantity.title}, over uniform's", 1.0, 1.0))
+    return [one for one in found if tables.has(one[0])]
+
+
+def draw(tables: Tables, width: float = style.WIDE) -> Figure:
+    """A block a method and level, a row an allocation; hollow where it costs other parameters than uniform."""
+    found, asked = blocks(tables), measures(tables)
+    if not found or not asked:
+        return style.nothing_to_draw(width, "No cell has an allocation and a uniform cell beside it.")
+    sizes = [len(block.cells) - 1 for block in found]
+    figure = style.new_figure(width, 0.9 + sum(0.28 + ROW * size for size in sizes))
+    axes = figure.subplots(
+        len(found), len(asked), squeeze=False, sharex="col", gridspec_kw={"height_ratios": [size + 1 for size in sizes]}
+    )
+    for block, line in zip(found, axes, strict=True):
+        for panel, (quantity, axis, factor, nothing) in zip(line, asked, strict=True):
+            numbers = tables.numbers(quantity, block.cells[1:])
+            _block(panel, tables, block, [numbers[cell].times(factor) for cell in block.cells[1:]], nothing)
+            if block is found[-1]:
+                panel.set_xlabel(textwrap.fill(axis, max(10, int(LETTERS * (width - NAMES) / len(asked)))))
+        line[0].set_title(block.title)
+        line[0].set_yticks(
+            range(sizes[found.index(block)]),
+            [name if same else f"{name}, {percent(ratio - 1)}"
+             for name, ratio, same in list(zip(block.names, block.parameters, block.equal, strict=True))[1:]],
+        )  # fmt: skip
+        for panel in line[1:]:
+            panel.set_yticks(range(sizes[found.index(block)]), [])
+    return figure
+
+
+def percent(change: float) -> str:
+    """How many more parameters: `+20 %`."""
+    return f"{100 * change:+.0f} %".replace("-", "−")
+
+
+def _block(panel: Axes, tables: Tables, block: Block, numbers: list[Number], nothing: float) -> None:
+    panel.axvline(nothing, color=style.EDGE, linewidth=1.0, linestyle=style.DASHED)
+    color = tables.looks[block.cells[0].label].color
+    for place, (number, same) in enumerate(zip(numbers, block.equal[1:], strict=True)):
+        panel.errorbar(
+            number.value, place, xerr=[[arm] for arm in number.errors], linestyle="none", marker="o", markersize=4,
+            color=color, markerfacecolor=color if same else style.PAPER, markeredgecolor=color, elinewidth=0.9,
+        )  # fmt: skip
+    panel.set_ylim(len(numbers) - 0.4, -0.6)
+    panel.grid(axis="y", visible=False)
