@@ -61,17 +61,35 @@ class Documents:
 
     place: str
     said: dict[str, str]
-    documents: Sequence[str]
+    documents: Sequence[Any]
 
     def draw(self, tokenizer: Any, samples: int, room: int, generator: random.Random) -> list[list[int]]:
+        documents = _encode(tokenizer, self.chosen(samples, generator))
+        starts = [generator.randrange(max(0, len(document) - room) + 1) for document in documents]
+        return [document[start : start + room] for document, start in zip(documents, starts, strict=True)]
+
+    def chosen(self, samples: int, generator: random.Random) -> list[Any]:
         if len(self.documents) < samples:
             raise PalimpsestError(
                 f"{self.place}: {len(self.documents)} documents, {samples} samples asked: write samples: "
                 f"{len(self.documents)} or use a longer text."
             )
-        documents = _encode(tokenizer, generator.sample(list(self.documents), samples))
-        starts = [generator.randrange(max(0, len(document) - room) + 1) for document in documents]
-        return [document[start : start + room] for document, start in zip(documents, starts, strict=True)]
+        return generator.sample(list(self.documents), samples)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a classifier is trained on: a text or a pair a row, its parts divided by [SEP], cut to the room."""
+
+    place: str
+    said: dict[str, str]
+    examples: Sequence[tuple[str, ...]]
+
+    def draw(self, tokenizer: Any, samples: int, room: int, generator: random.Random) -> list[list[int]]:
+        chosen = Documents(self.place, self.said, self.examples).chosen(samples, generator)
+        encoded = [_encode(tokenizer, list(texts)) for texts in chosen]
+        between = [] if tokenizer.sep_token_id is None else [tokenizer.sep_token_id]
+        return [[token for part in parts for token in (*part, *between)][:-1][:room] for parts in encoded]
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,14 @@ def task_text(task: str, documents: Sequence[str]) -> Documents:
     """A task's own text, a question with its answer a document."""
     said = {"text": f"task {task}", "text_digest": provenance.digest_json(list(documents)), "kind": "task"}
     return Documents(f"task {task}", said, documents)
+
+
+def training_text(task: str, examples: Sequence[tuple[str, ...]]) -> Examples:
+    """The rows that classifiers of a task are trained on, none of which it asks."""
+    digest = provenance.digest_json([list(texts) for texts in examples])
+    return Examples(
+        f"task {task}", {"text": f"training rows of {task}", "text_digest": digest, "kind": "task"}, examples
+    )
 
 
 def draw(

@@ -167,17 +167,23 @@ def calibration_text(wildcards):
 
 
 def calibration_source(wildcards):
-    """What drawing a calibration waits for besides the model: a world or file, a task's folder, or nothing."""
+    """What drawing a calibration waits for besides the model: a world or file, rows of a task, or nothing."""
     text = calibration_text(wildcards)
     if isinstance(text, settings.TaskText):
-        return TASK_DONE.format(task=text.task)
+        return (TRAINING_DONE if reads_training(wildcards) else TASK_DONE).format(task=text.task)
     return [] if text == settings.RANDOM else text_source(text)
+
+
+def reads_training(wildcards):
+    """Whether a calibration on a task's text draws from what classifiers of it are trained on: it does for encoders."""
+    task = calibration_text(wildcards).task
+    return grid.is_encoder(wildcards.model) and "classify" in definition.ours(definition.shipped(task))
 
 
 def calibration_arguments(wildcards):
     text = calibration_text(wildcards)
     if isinstance(text, settings.TaskText):
-        return ["--task", grid.task_folder(text.task)]
+        return ["--training" if reads_training(wildcards) else "--task", os.path.dirname(calibration_source(wildcards))]
     return ["--random"] if text == settings.RANDOM else ["--text", text_of(text)]
 
 

@@ -14,6 +14,7 @@ def parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", metavar="FILE", help="a document a line, or (with blank lines) running text")
     source.add_argument("--task", metavar="FOLDER", help="a task's folder: its questions with their answers")
+    source.add_argument("--training", metavar="FOLDER", help="training rows of a task, as its classifiers read them")
     source.add_argument("--random", action="store_true", help="tokens drawn evenly from the vocabulary")
     parser.add_argument("--samples", type=int, default=128, help="rows (default 128)")
     parser.add_argument("--length", type=int, default=64, help="tokens a row, at most (default 64)")
@@ -31,6 +32,11 @@ def main(args: argparse.Namespace) -> None:
         from palimpsest.evaluation.texts import documents
 
         text = calibration.task_text(Path(args.task).name, documents(args.task))
+    elif args.training:
+        from palimpsest.finetuning.examples import read_examples
+
+        examples, _ = read_examples(args.training)
+        text = calibration.training_text(Path(args.training).name, [example.texts for example in examples])
     else:
         text = calibration.RandomTokens() if args.random else args.text
     calibration.draw(text, args.model, args.output, samples=args.samples, length=args.length, seed=args.seed)

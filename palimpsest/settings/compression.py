@@ -17,7 +17,7 @@ class Calibration(Settings):
         description="A kind of text of the world (`generic` is prose and passages, `knowledge` biographies and "
         "questions, `biographies_half_a` speaks of one half of the people only); `random`, tokens drawn evenly from "
         "the vocabulary without special ones; `{path: file}`; or `{task: name}`, that task's questions with their "
-        "answers.",
+        "answers, for an encoder the rows that a classifier of it is trained on.",
         examples=["generic"],
     )
     samples: Count = Field(128, description="Rows; drawn from the text by the cell's seed.")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_models import make_tokenizer
 
-from palimpsest.calibration import RandomTokens, draw, read_rows, task_text
+from palimpsest.calibration import RandomTokens, draw, read_rows, task_text, training_text
 from palimpsest.provenance import PalimpsestError, verify_folder
 
 
@@ -106,19 +106,38 @@ def test_a_tasks_own_text_is_its_questions_with_their_answers(tmp_path, tiny_mod
         drawn(tmp_path, task_text("closed_book", said), tiny_model_folder, "more", samples=3)
 
 
-def test_an_encoders_rows_stand_between_its_special_tokens(tmp_path, tiny_model_folder):
+def framing(model, folder):
+    """The model with a tokenizer as an encoder has it: [CLS] before a text, [SEP] after it."""
     from tokenizers import processors
 
     tokenizer = make_tokenizer()
     tokenizer.cls_token, tokenizer.sep_token = "<bos>", "<eos>"
     frame = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)])
     tokenizer.backend_tokenizer.post_processor = frame
-    shutil.copytree(tiny_model_folder, tmp_path / "model")
-    (tmp_path / "model" / "digests.json").unlink()
-    tokenizer.save_pretrained(tmp_path / "model")
+    shutil.copytree(model, folder)
+    (folder / "digests.json").unlink()
+    tokenizer.save_pretrained(folder)
+    return folder, tokenizer
+
+
+def test_an_encoders_rows_stand_between_its_special_tokens(tmp_path, tiny_model_folder):
+    framing(tiny_model_folder, tmp_path / "model")
     draw(RandomTokens(), tmp_path / "model", tmp_path / "rows", samples=5, length=8)
     rows, lengths, _ = read_rows(tmp_path / "rows")
     assert (rows[:, 0] == 1).all() and (rows[:, -1] == 2).all() and (lengths == 8).all()
     assert (rows[:, 1:-1] > 3).all()
     with pytest.raises(PalimpsestError, match="2 tokens a row, all of them special: write at least 3"):
         draw(RandomTokens(), tmp_path / "model", tmp_path / "none", samples=5, length=2)
+
+
+def test_pairs_that_a_classifier_is_trained_on_are_divided_as_it_reads_them(tmp_path, tiny_model_folder):
+    folder, tokenizer = framing(tiny_model_folder, tmp_path / "encoder")
+    text = training_text("sick", [("the dog sleeps", "the dog")] * 3)
+    rows, lengths, record = drawn(tmp_path, text, folder, samples=3, length=7)
+    sep = [tokenizer.sep_token_id]
+    first, second = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in ("the dog sleeps", "the dog"))
+    whole = [*first, *sep, *second]
+    assert rows[0].tolist() == [tokenizer.cls_token_id, *whole[:5], *sep] and lengths.tolist() == [7] * 3
+    assert record["text"] == "training rows of sick"
+    with pytest.raises(PalimpsestError, match="task sick: 3 documents, 4 samples asked"):
+        drawn(tmp_path, text, folder, name="more", samples=4)
