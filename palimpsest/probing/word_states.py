@@ -17,8 +17,10 @@ from palimpsest.probing.states import check_room, read_states
 from palimpsest.provenance import PalimpsestError
 
 
-def word_states(model, tokenizer, rows: Sequence[Mapping[str, Any]]) -> Tensor:
-    """(layers + 1, words of all rows in order, width), float16.
+def word_states(
+    model, tokenizer, rows: Sequence[Mapping[str, Any]], wanted: Sequence[Sequence[int]] | None = None
+) -> Tensor:
+    """(layers + 1, words of all rows in order, width), float16; of each row the `wanted` words alone, counted from 0.
 
     Raises PalimpsestError for a row without words, beyond the model's context, or with a word that has no token.
     """
@@ -31,8 +33,8 @@ def word_states(model, tokenizer, rows: Sequence[Mapping[str, Any]]) -> Tensor:
     found: list[Tensor | None] = [None] * len(rows)
     for tokens, states in read_states(model, list(places)):
         for number in places[tokens]:
-            share = _shares(read[number][1], len(tokens)).to(states)
-            found[number] = (share @ states).to(torch.float16).cpu()
+            own = read[number][1] if wanted is None else [read[number][1][word] for word in wanted[number]]
+            found[number] = (_shares(own, len(tokens)).to(states) @ states).to(torch.float16).cpu()
     return torch.cat(found, 1)
 
 
