@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import pandas
 
 from palimpsest import loading
 from palimpsest.compression import artifact
+from palimpsest.compression.families import is_encoder
 from palimpsest.compression.weights import LowRank
 from palimpsest.evaluation.forward import Forward
 from palimpsest.grid import NONE, Variant
+from palimpsest.measurement.encoder import Encoder
 from palimpsest.measurement.rounds import FACTORS, MERGED, PHASES, PLAIN, Rounds, ratios, spread
 from palimpsest.measurement.sizes import sizes
 from palimpsest.measurement.speed import clock_of, interleaved, latency, peak_memory
@@ -37,8 +40,10 @@ class Run:
     folder: Path
     way: str = PLAIN
 
-    def load(self) -> Forward:
+    def load(self) -> Forward | Encoder:
         model, _ = loading.load(self.folder, keep_factors=self.way == FACTORS)
+        if is_encoder(model.config.model_type):
+            return Encoder(model)
         return Forward(model.merge_and_unload() if self.way == MERGED else model)
 
 
@@ -152,6 +157,8 @@ def _times(rounds: Rounds, runs: Mapping[Run, float]) -> Iterator[dict[str, Any]
         for context in rounds.contexts(row["model"]):
             for phase in PHASES:
                 own = rounds.of(row, run.way, context, phase)
+                if any(map(math.isnan, own)):  # an encoder generates no token
+                    continue
                 yield _row(row, f"{phase}{suffix}_ms", own, "ms", context)
                 for name, other in (("dense", dense), ("cell", cell)):
                     if (row, run.way) != (other, PLAIN):
@@ -159,14 +166,16 @@ def _times(rounds: Rounds, runs: Mapping[Run, float]) -> Iterator[dict[str, Any]
                         yield _row(row, f"{phase}{suffix}_over_{name}", ratio, "ratio", context)
 
 
-def _room(forward: Forward, new_tokens: int) -> int:
+def _room(forward: Forward | Encoder, new_tokens: int) -> int:
     """How many tokens a prompt may have."""
     most = getattr(forward.model.config, "max_position_embeddings", None) or 2**31
     return most - new_tokens - forward.virtual_tokens
 
 
-def _latency(forward: Forward, length: int, new_tokens: int) -> tuple[float, float]:
+def _latency(forward: Forward | Encoder, length: int, new_tokens: int) -> tuple[float, float]:
     """Which tokens they are does not matter to the time."""
+    if isinstance(forward, Encoder):
+        return forward.latency(length)
     vocabulary = forward.head.weight.shape[0]
     tokens = [number % vocabulary for number in range(length)]
     return latency(forward, tokens, new_tokens, clock_of(forward.device))

@@ -217,3 +217,17 @@ def test_adapters_are_timed_beside_the_weights_and_merged_at_every_context_that_
     over = rounds.of(lora.row, "merged", 8, "decode"), rounds.of(Variant(CELLS[1]).row, "plain", 8, "decode")
     said = table[(table.metric == "decode_merged_over_cell") & (table.context == 8)].iloc[0]
     assert said.value == spread(ratios(*over))["value"] and said.n == 2
+
+
+def test_an_encoder_is_timed_reading_and_generates_nothing(tmp_path):
+    from finetuning_example import make_encoder
+
+    encoder = make_encoder(tmp_path / "encoder")
+    for cell in CELLS:
+        compress(encoder, tmp_path / "results" / cell.path, method=cell.method, level=cell.level)
+    outputs = tmp_path / "m.parquet", tmp_path / "l.parquet"
+    measure(tmp_path / "results", SmallGrid(), *outputs, context=[4, 8], new_tokens=2, repeats=2)
+    counts = pandas.read_parquet(outputs[0]).groupby("metric").size()
+    assert counts["prefill_ms"] == 2 * 4 and counts["prefill_factors_over_cell"] == 2 and counts["bytes_total"] == 4
+    assert not [metric for metric in counts.index if "decode" in metric]
+    assert Rounds.read(outputs[1]).contexts("tiny") == [4, 8]
