@@ -33,6 +33,8 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
                 known = tables.numbers(quantity, [cell], recovery)[cell].times(100)
                 beside = tables.timed(f"{phase}_over_cell", context, cell, recovery)
                 merged = tables.timed(f"{phase}_merged_over_cell", context, cell, recovery)
+                if beside is None:  # an encoder generates no token
+                    continue
                 handles[recovery] = _point(panel, beside, known.value, looks[recovery])
                 if merged is not None:
                     hollow = style.Look(looks[recovery].color, looks[recovery].marker, style.SOLID, "none")
