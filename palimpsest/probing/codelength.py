@@ -15,12 +15,18 @@ SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.
 
 
 def online(
-    name: str, states: States, labels: Labels, classes: int, validation: tuple[States, Labels], seed: int = 0
+    name: str,
+    states: States,
+    labels: Labels,
+    classes: int,
+    validation: tuple[States, Labels] | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """Bits of each label, (rows,), in the order in which they are sent; their sum is the codelength.
 
-    The first portion costs log2(classes) a label. A probe knows only the labels that it has seen: its probabilities p
-    after n labels are mixed with the uniform ones, (n·p + 1) / (n + classes), so that no label costs infinitely much.
+    `validation` rows are for the classifier's choices, and known to both ends. The first portion costs log2(classes) a
+    label. A probe knows only the labels that it has seen: its probabilities p after n labels are mixed with uniform
+    ones, (n·p + 1) / (n + classes), so that no label costs infinitely much.
     """
     bits = np.full(len(labels), np.log2(classes))
     for start, stop in portions(len(labels)):
@@ -36,7 +42,13 @@ def portions(rows: int) -> Iterator[tuple[int, int]]:
 
 
 def _probabilities(
-    name: str, states: States, labels: Labels, start: int, stop: int, validation: tuple[States, Labels], seed: int
+    name: str,
+    states: States,
+    labels: Labels,
+    start: int,
+    stop: int,
+    validation: tuple[States, Labels] | None,
+    seed: int,
 ) -> np.ndarray:
     """What a probe of the first `start` rows gives to the label of each of the next."""
     seen = np.unique(labels[:start])

@@ -1,6 +1,7 @@
-"""What classifiers read from states that have a label each: words, and spans of words.
+"""What classifiers read from states that have a label each: sentences, words, and spans of words.
 
-Beside the task stands a control task (control.py), whose labels are keyed to the word's type, as Hewitt & Liang's are.
+Beside the task stands a control task (control.py), whose labels are keyed to something that recurs: a word's type, as
+Hewitt & Liang's are, or of a sentence its main verb.
 """
 
 from __future__ import annotations
@@ -71,33 +72,44 @@ class Labelled:
 
 
 def outcomes(states: np.ndarray, things: Labelled, options: Probe, what: str) -> Iterator[Outcome]:
-    """The majority, at layer 0, and each classifier at each layer; states are (layers + 1, things, width)."""
+    """`read` of the things whose labels are seen often enough; states are (layers + 1, things, width)."""
     kept = things.common(what)
-    things = things.only(kept)
-    task = _Task(things)
+    yield from read(states[:, kept], things.only(kept), options)
+
+
+def read(states: np.ndarray, things: Labelled, options: Probe, subset: str = "all") -> Iterator[Outcome]:
+    """How often the most frequent label is right (layer 0, metric "majority"), and at every layer what each classifier
+    gets right on the test rows: of the labels and their control ("acc"), and of labels dealt out to the things at
+    random, where there is nothing to get ("shuffled"); if it is asked for, the bits of each training row's label
+    ("codelength"). States are (layers + 1, things, width)."""
+    task = _Task(things, subset)
     yield task.outcome("majority", 0, "majority", "test", task.majority)
     for layer in options.layers if options.layers is not None else range(len(states)):
-        read = states[layer][kept].astype(np.float32)
+        layer_states = states[layer].astype(np.float32)
         for name in options.classifiers:
-            yield task.outcome(name, layer, "acc", "test", partial(task.right, name, read))
+            for metric in ("acc", "shuffled"):
+                yield task.outcome(name, layer, metric, "test", partial(task.right, name, layer_states))
             if options.codelength:
-                yield task.outcome(name, layer, "codelength", "train", partial(task.bits, name, read))
+                yield task.outcome(name, layer, "codelength", "train", partial(task.bits, name, layer_states))
 
 
 class _Task:
-    """The rows of each split, those for training in an order that says nothing of them, and the control's labels."""
+    """The rows of each split, those for training in an order that says nothing of them, and the labels: those of the
+    task, of its control, and dealt out at random."""
 
-    def __init__(self, things: Labelled) -> None:
-        self.things, self.classes = things, len(set(things.labels.tolist()))
-        self.dealt = control_labels(things.labels, things.keys, salt="control")
+    def __init__(self, things: Labelled, subset: str) -> None:
+        self.things, self.subset, self.classes = things, subset, len(set(things.labels.tolist()))
+        self.control = control_labels(things.labels, things.keys, salt="control")
+        self.shuffled = control_labels(things.labels, things.ids, salt="shuffled")
         self.of = {name: np.flatnonzero(things.split == name) for name in ("train", "validation", "test")}
         self.of["train"] = np.array(sorted(self.of["train"], key=lambda number: digest(things.ids[number])), dtype=int)
 
     def outcome(self, scoring: str, layer: int, metric: str, split: str, measure: Callable) -> Outcome:
-        rows, two = self.of[split], (self.things.labels, self.dealt)
+        rows = self.of[split]
+        two = (self.shuffled, None) if metric == "shuffled" else (self.things.labels, self.control)
         values, controls = (None if labels is None else measure(labels).astype(np.float32) for labels in two)
         ids, clusters = self.things.ids[rows], self.things.clusters[rows]
-        return Outcome("all", scoring, layer, metric, ids, clusters, values, controls, self.classes)
+        return Outcome(self.subset, scoring, layer, metric, ids, clusters, values, controls, self.classes)
 
     def majority(self, labels: np.ndarray) -> np.ndarray:
         ((most, _),) = Counter(labels[self.of["train"]].tolist()).most_common(1)

@@ -6,18 +6,12 @@ control task, whose labels are keyed to a word of the sentence that recurs (`key
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palimpsest.probing.classifiers import fit
-from palimpsest.probing.codelength import online
-from palimpsest.probing.control import control_labels
+from palimpsest.probing.labelled import Labelled, read
 from palimpsest.probing.outcome import Outcome
 from palimpsest.provenance import PalimpsestError
 
@@ -58,69 +52,10 @@ def extract(model, tokenizer, rows: Sequence[Row], options: Probe) -> dict[str, 
 
 
 def outcomes(features: Mapping[str, np.ndarray], rows: Sequence[Row], options: Probe) -> Iterator[Outcome]:
-    """Of every pooling how often the most frequent label is right (layer 0, metric "majority"), and at every layer what
-    each classifier gets right on the test rows: of the labels and their control ("acc"), and of the labels dealt out
-    to the sentences at random, where there is nothing to get ("shuffled"); if it is asked for, the bits of each
-    training row's label ("codelength")."""
-    split, ids = _Split.of(rows), np.array([row["id"] for row in rows])
-    labels = np.array([row["label"] for row in rows])
-    control = control_labels(labels, [row.get("key", "") for row in rows], salt="control")
-    shuffled = control_labels(labels, ids, salt="shuffled")
-    classes = len(set(labels))
-
-    def outcome(subset: str, scoring: str, layer: int, metric: str, places: np.ndarray, measured: Measure) -> Outcome:
-        tasks = (shuffled, None) if metric == "shuffled" else (labels, control)
-        said, controls = (None if task is None else measured(task).astype(np.float32) for task in tasks)
-        return Outcome(subset, scoring, layer, metric, ids[places], ids[places], said, controls, classes)
-
+    """`subset` is the pooling; a row is a sentence."""
+    things = Labelled.of((row["id"], row["id"], row.get("key", ""), row["label"], row["split"]) for row in rows)
     for pooling in options.pooling:
-        yield outcome(pooling, "majority", 0, "majority", split.test, partial(_majority, split))
-        for layer in options.layers or range(len(features[pooling])):
-            states = features[pooling][layer].astype(np.float32)
-            for name in options.classifiers:
-                for metric in ("acc", "shuffled"):
-                    yield outcome(pooling, name, layer, metric, split.test, partial(_right, split, name, states))
-                if options.codelength:
-                    bits = partial(_bits, split, name, states, classes)
-                    yield outcome(pooling, name, layer, "codelength", split.train, bits)
-
-
-Measure = Callable[[np.ndarray], np.ndarray]  # of labels (rows,), a value for each row of a split
-
-
-@dataclass(frozen=True)
-class _Split:
-    """Which rows are for what; those for training in an order that says nothing of them."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-
-    @classmethod
-    def of(cls, rows: Sequence[Row]) -> _Split:
-        places = {
-            split: np.array([number for number, row in enumerate(rows) if row["split"] == split], dtype=int)
-            for split in ("train", "validation", "test")
-        }
-        order = np.argsort([hashlib.sha256(str(rows[number]["id"]).encode()).hexdigest() for number in places["train"]])
-        return cls(**places | {"train": places["train"][order]})
-
-    def held(self, states: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return states[self.validation], labels[self.validation]
-
-
-def _majority(split: _Split, labels: np.ndarray) -> np.ndarray:
-    ((most, _),) = Counter(labels[split.train]).most_common(1)
-    return labels[split.test] == most
-
-
-def _right(split: _Split, name: str, states: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    probe = fit(name, states[split.train], labels[split.train], split.held(states, labels))
-    return probe.predict(states[split.test]) == labels[split.test]
-
-
-def _bits(split: _Split, name: str, states: np.ndarray, classes: int, labels: np.ndarray) -> np.ndarray:
-    return online(name, states[split.train], labels[split.train], classes, split.held(states, labels))
+        yield from read(features[pooling], things, options, subset=pooling)
 
 
 def _tokens(tokenizer, row: Row) -> tuple[tuple[int, ...], list[int]]:
