@@ -125,7 +125,8 @@ def check(probe: str, kind: str, rows: Sequence[Row]) -> None:
             "apart: give rows of two labels at least."
         )
     for split, labels in seen.items():
-        if unknown := sorted(labels - seen["train"]):
+        # Sentences are drawn, not their words: that training lacks a rare one is seen to where words are read.
+        if kind != "word" and (unknown := sorted(labels - seen["train"])):
             row = next(row for row in rows if row["split"] == split and set(LABELS[kind](row)) & set(unknown))
             raise PalimpsestError(
                 f"probe {probe}: row {row['id']} for {split} has the label {unknown[0]!r}, which no row for training "

@@ -4,7 +4,9 @@ An artifact folder with `<probe>.safetensors` for each probe, in float16. Its te
 
     question        last                    (layers + 1, rows, width), at the question's last token
     sentence        mean, last, cls         (layers + 1, rows, width)
-    word, edge, tree    words               (layers + 1, words of all rows in order, width)
+    word            words                   (layers + 1, probed words of all rows in order, width)
+    edge            spans                   (layers + 1, rows, spans × width)
+    tree            words                   (layers + 1, words of all rows in order, width)
     head            heads                   (layers, rows, heads, head width)
 
 Layer 0 are the embeddings. Each file names the digests of the model and of the rows that it was made from.
