@@ -16,7 +16,8 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
 from lm_eval import evaluator
 
-from palimpsest.evaluation import answers, questions
+from palimpsest.compression.families import is_encoder
+from palimpsest.evaluation import answers, classification, questions
 from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.language_model import LanguageModel
 from palimpsest.evaluation.questions import Questions
@@ -39,6 +40,11 @@ def lm(
         batch_size: rows a batch at most, or "auto".
         cache: answers of this artifact: an `AnswerCache`, or the path `<artifact digest>.sqlite`.
     """
+    if is_encoder(model.config.model_type):
+        raise PalimpsestError(
+            f"a {type(model).__name__} is an encoder: it predicts no next token. palimpsest.evaluate asks it what it "
+            "was fine-tuned for."
+        )
     return LanguageModel(model, tokenizer, batch_size, _cache(cache))
 
 
@@ -54,7 +60,7 @@ def evaluate(
     """Ask the tasks' questions; one row a question, columns as in `answers.COLUMNS`.
 
     Args:
-        model, tokenizer, batch_size, cache: as for `lm`.
+        model, tokenizer, batch_size, cache: as for `lm`; or an encoder that was fine-tuned for the tasks.
         tasks: names of tasks.
         data: folder with a folder a task, which holds `<task>.yaml` and `<task>.jsonl`.
         limit: ask only the first so many questions of each task.
@@ -67,6 +73,9 @@ def evaluate(
         tasks = [tasks]
     if not Path(data).is_dir():
         raise PalimpsestError(f"{data}: there is no such folder. It should hold a folder a task.")
+    if is_encoder(model.config.model_type):
+        folders = [Path(data) / task for task in tasks]
+        return classification.ask(model, tokenizer, folders, limit, batch_size, _cache(cache))
     language_model = LanguageModel(model, tokenizer, batch_size, _cache(cache), bos_once=True)
     return ask(language_model, [Path(data) / task for task in tasks], limit)
 

@@ -267,6 +267,9 @@ def test_scores_depend_neither_on_the_batch_nor_on_the_cache(folders, tmp_path):
         together = classification.ask(model, tokenizer, [task], batch_size=batch_size)
         assert list(together["answer"]) == list(alone["answer"])
         torch.testing.assert_close(*(torch.tensor(table["score"]) for table in (alone, together)), atol=2e-6, rtol=0)
+    assert palimpsest.evaluate(model, tokenizer, tasks=["sst2"], data=folders / "tasks").equals(together)
+    with pytest.raises(PalimpsestError, match="is an encoder: it predicts no next token"):
+        palimpsest.lm(model, tokenizer)
     classifier = model.classifier.weight.data.clone()
     model.classifier.weight.data.zero_()  # who asked it again would get other answers
     again = classification.ask(model, tokenizer, [task], cache=cache)
