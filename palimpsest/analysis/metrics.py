@@ -71,7 +71,7 @@ Of facts that are not said, with the layer of a probe (unsaid.py):
     unsaid_read, unsaid_chance           share of them that the probe reads, and what it would read by chance
 Of probes (scoring "probe", with their layer; label "random" is the same architecture with random weights):
     acc, control_acc, selectivity        probing/probes.py
-Of groups of probes and an inference task, which is the subset (scoring "probe"; probe_nli.py):
+Of groups of probes and an inference task, which is the subset (scoring "probes"; probe_nli.py):
     probe_change                         at cells: mean over the group of what the best-read layer loses or gains
     probe_nli_spearman                   at the dense model: rank correlation of that with `difference` over the cells
 Of recoveries and their cells (scoring "similarity", with their layer; the subset is a head, or "all"):

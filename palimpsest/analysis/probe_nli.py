@@ -27,6 +27,8 @@ COLUMNS = [*VARIANT, "task", "subset", "scoring", "layer", "metric", "value", "l
 CONTROL = DENSE | {"method": "dense"}
 FEWEST = 4  # cells of which a rank correlation is taken: three have six orders
 CHANGES = ("acc_minus_dense", "uuas_minus_dense")
+# Of poolings and classifiers the first that is there counts. Probes of heads have none of them.
+POOLINGS, CLASSIFIERS = ("mean", "all", "last", "cls"), ("linear", "structural", "mlp")
 
 # The ends of probes' names -> what they ask for, as SentEval groups them (Conneau et al. 2018).
 GROUPS = {
@@ -34,6 +36,8 @@ GROUPS = {
     "tree_depth": "syntax", "top_constituents": "syntax", "top_deprels": "syntax", "bigram_shift": "syntax",
     "past_present": "semantics", "tense": "semantics", "subj_number": "semantics", "obj_number": "semantics",
     "odd_man_out": "semantics", "coordination_inversion": "semantics", "attribute_value": "facts",
+    "part_of_speech": "word classes", "upos": "word classes", "xpos": "word classes",
+    "dependency": "dependencies", "dependency_tree": "dependencies",
 }  # fmt: skip
 
 
@@ -51,7 +55,7 @@ def together(metrics: pandas.DataFrame) -> pandas.DataFrame:
     rows: list[dict] = []
     for model, own in plain.groupby("model", sort=False):
         drops = {}
-        for probe in own.loc[own["metric"].isin(CHANGES), "task"].unique():
+        for probe in own.loc[own["metric"].isin(CHANGES) & own["subset"].isin(POOLINGS), "task"].unique():
             drops.setdefault(group_of(probe), []).append(_changes(own[own["task"] == probe]))
         for task, inference in _inference(own):
             for group, probes in sorted(drops.items()):
@@ -92,7 +96,7 @@ def _changes(probe: pandas.DataFrame) -> pandas.DataFrame:
 
 def _first(rows: pandas.DataFrame) -> pandas.DataFrame:
     """The rows of the subset and classifier that count."""
-    for column, wanted in (("subset", ("mean", "all", "last", "cls")), ("scoring", ("linear", "structural", "mlp"))):
+    for column, wanted in (("subset", POOLINGS), ("scoring", CLASSIFIERS)):
         there = list(rows[column].unique())
         rows = rows[rows[column] == next((name for name in wanted if name in there), there[0])]
     return rows
@@ -120,4 +124,4 @@ def _inference(own: pandas.DataFrame) -> Iterator[tuple[str, pandas.DataFrame]]:
 
 
 def _key(group: str, task: str, metric: str) -> dict[str, str]:
-    return {"task": group, "subset": task, "scoring": "probe", "layer": "best", "metric": metric}
+    return {"task": group, "subset": task, "scoring": "probes", "layer": "best", "metric": metric}

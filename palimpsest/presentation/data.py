@@ -17,7 +17,7 @@ from palimpsest.provenance import PalimpsestError, read_json
 from palimpsest.settings import SWAPPED
 
 CELL = ["model", "label", "method", "level", "seed"]
-PROBES = ("linear", "mlp", "structural")  # how probes score
+PROBES = ("linear", "mlp", "structural", "majority", "chain")  # how probes score, and what they are held against
 REPRESENTATION = ("cka", "weight", "input", "output", "logit_lens", "sensitivity")  # what representation/ compares
 
 

@@ -15,8 +15,13 @@ MOST = 3  # that are named first and last
 
 
 def still_held(tables: Tables) -> list[str]:
-    """What the probes of every cell read from the dense model, their floors, and the cells they read least from."""
-    return [sentence for reading in probes_of.of_all(tables) for sentence in _read(tables, reading)]
+    """What the probes of every cell read from the dense model, their floors, and the cells they read least from.
+
+    Of many probes no sentence each. Then of how many probes the dense model is read better than random weights.
+    """
+    readings = probes_of.of_all(tables)
+    few_enough = readings if len(readings) <= MOST else []
+    return [sentence for reading in few_enough for sentence in _read(tables, reading)] + _over_floors(tables)
 
 
 def fallen(tables: Tables) -> list[str]:
@@ -133,6 +138,26 @@ def _read(tables: Tables, reading: Reading) -> list[str]:
     if worst:
         least = ", ".join(f"{named(tables, cell)} {percent(found[cell])}" for cell in worst)
         sentences.append(f"It reads least from {least}.")
+    return sentences
+
+
+def _over_floors(tables: Tables) -> list[str]:
+    """Which probes learned nothing from training: random weights are read as well."""
+    sentences = []
+    for model in tables.models:
+        pairs = {}
+        for reading in probes_of.readings(tables, model):
+            layer, dense = probes_of.best_layer(tables, reading), tables.dense(model)
+            if floor := probes_of.floor(tables, reading, layer):
+                pairs[reading] = probes_of.numbers(tables, reading, layer, [dense])[dense], floor
+        if len(pairs) < 2:
+            continue
+        same = [reading.title for reading, (number, floor) in pairs.items() if number.low <= floor.high]
+        words = f"; not by {', '.join(same)}" if same else ""
+        sentences.append(
+            f"{len(pairs) - len(same)} of {len(pairs)} probes read more from {model}, dense, than from random weights "
+            f"(intervals apart){words}."
+        )
     return sentences
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from palimpsest.analysis.probe_nli import CLASSIFIERS, POOLINGS
 from palimpsest.grid import Cell
 from palimpsest.presentation import rate_axis
 from palimpsest.presentation.data import CELL, Number, Tables
 
-# Of several poolings or classifiers, figures show the first that is there.
-SUBSETS, SCORINGS, SCORES = ("mean", "all", "last", "cls"), ("linear", "structural", "mlp"), ("acc", "uuas")
-PROPER = {"pos": "part of speech", "ner": "named entities", "uuas": "UUAS"}
+SCORES = ("acc", "uuas")
+BASELINES = {"acc": ("majority", "majority", "most frequent label"), "uuas": ("chain", "uuas", "words in a chain")}
+PROPER = {"upos": "universal parts of speech", "xpos": "Penn parts of speech", "past_present": "tense",
+          "subj_number": "subject number", "obj_number": "object number"}  # fmt: skip
+CORPORA = {"ewt_": "EWT"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,11 @@ class Reading:
 
     @property
     def title(self) -> str:
-        """The probe in words: `tree depth`."""
-        return PROPER.get(self.task, self.task.replace("_", " "))
+        """The probe in words: `tree depth`, `tree depth (EWT)`."""
+        start = next((start for start in CORPORA if self.task.startswith(start)), "")
+        name = self.task.removeprefix(start)
+        words = PROPER.get(name, name.replace("_", " "))
+        return f"{words} ({CORPORA[start]})" if start else words
 
     @property
     def axis(self) -> str:
@@ -34,15 +40,16 @@ class Reading:
 
 
 def readings(tables: Tables, model: str) -> list[Reading]:
-    """One a probe of a model, by name."""
+    """One a probe of a model, by name; not those of attention heads, which have no score of a layer."""
     if not (tables.folder / "probes.parquet").exists():
         return []
     rows = tables.probes
-    rows = rows[(rows["model"] == model) & rows["metric"].isin(SCORES)]
+    rows = rows[(rows["model"] == model) & rows["metric"].isin(SCORES) & rows["subset"].isin(POOLINGS)]
+    rows = rows[rows["scoring"].isin(CLASSIFIERS)]
     found = []
     for task, own in rows.groupby("task", sort=True, observed=True):
         chosen = [_first(own[column], names) for column, names in
-                  (("subset", SUBSETS), ("scoring", SCORINGS), ("metric", SCORES))]  # fmt: skip
+                  (("subset", POOLINGS), ("scoring", CLASSIFIERS), ("metric", SCORES))]  # fmt: skip
         found.append(Reading(model, str(task), *chosen))
     return found
 
@@ -103,6 +110,16 @@ def floor(tables: Tables, reading: Reading, layer: int, metric: str | None = Non
     """The same of the model's twin with random weights, where there is one."""
     twin = Cell(reading.model, "random", "random", "full", 0)
     return numbers(tables, reading, layer, [twin], metric)[twin] if has(tables, reading, metric, "random") else None
+
+
+def baseline(tables: Tables, reading: Reading) -> tuple[str, Number] | None:
+    """What is right without reading anything, and its name: the most frequent label; each word hung on the next."""
+    scoring, metric, name = BASELINES[reading.score]
+    without = replace(reading, scoring=scoring)
+    dense = tables.dense(reading.model)
+    if not has(tables, without, metric, "dense"):
+        return None
+    return name, numbers(tables, without, 0, [dense], metric)[dense]
 
 
 def has(tables: Tables, reading: Reading, metric: str | None = None, label: str | None = None) -> bool:

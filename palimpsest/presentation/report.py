@@ -55,7 +55,8 @@ def sections(study: Tables) -> list[Section]:
     losses = [*summary.lost(study), *summary.size(study)]
     every = [
         Section("lost", "What was lost, by which method, at which size?", losses,
-                ["accuracy", "tasks", "language", "knowledge_bits", "flips", "nli_rate"], ["cells", "tasks", "flips", "matching"]),
+                ["accuracy", "tasks", "language", "knowledge_bits", "flips", "nli_rate"],
+                ["cells", "tasks", "flips", "matching"]),
         Section("perplexity", "Does perplexity warn of lost knowledge?", summary.hidden(study),
                 ["knowledge_vs_perplexity"]),
         Section("calibration", "Which calibration keeps knowledge?", summary.calibrated(study), ["calibration"],

@@ -84,6 +84,6 @@ def test_the_interval_of_unrelated_changes_holds_zero_nearly_always():
 
 
 def test_probes_are_grouped_by_the_end_of_their_name():
-    assert [group_of(name) for name in ("tree_depth", "ewt_subj_number", "attribute_value", "part_of_speech")] == [
-        "syntax", "semantics", "facts", "part_of_speech",
+    assert [group_of(name) for name in ("tree_depth", "ewt_subj_number", "attribute_value", "truth_heads")] == [
+        "syntax", "semantics", "facts", "truth_heads",
     ]  # fmt: skip

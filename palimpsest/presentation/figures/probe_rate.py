@@ -45,6 +45,8 @@ def draw_metric(tables: Tables, width: float, metric: str | None) -> Figure:
         if metric is None and probes_of.has(tables, reading, "control_acc", "dense"):
             control = probes_of.numbers(tables, reading, layer, [dense], "control_acc")[dense]
             handles["control task"] = rate_axis.draw_floor(panel, 100 * control.value, style.DASHDOT)
+        if metric is None and (known := probes_of.baseline(tables, reading)):
+            handles[known[0]] = rate_axis.draw_floor(panel, 100 * known[1].value, style.DASHED)
         of_cells = {cell: numbers[cell] for cell in cells}
         handles |= rate_axis.draw_labels(panel, tables, of_cells, numbers[dense].value, rate_axis.saved(tables, cells))
         absent += probes_of.unread(tables, reading)
