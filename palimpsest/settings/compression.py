@@ -29,13 +29,14 @@ class Allocation(Settings):
 
     method: str | None = Field(
         None,
-        description="Allocation; the name itself if left out: `only`, `owl`, `sensitivity`, `laser`, `error` or "
-        "`bayesian`.",
+        description="Allocation; the name itself if left out: `only`, `redundant`, `owl`, `sensitivity`, `laser`, "
+        "`error` or `bayesian`.",
         examples=["only"],
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of the allocation: `only` has `modules` and `blocks`, `owl` `outlier` and `spread`, …",
+        description="Options of the allocation: `only` has `modules`, `blocks` and `budget`, `owl` `outlier` and "
+        "`spread`, …",
         examples=[{"modules": ["q_proj", "k_proj"]}],
     )
     calibration: str | None = Field(
