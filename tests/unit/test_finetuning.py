@@ -244,6 +244,42 @@ def test_bytes_and_parameters_of_a_fine_tuned_cell_are_those_of_its_model(folder
     assert after["bytes_total"] == after["bytes_artifact"] + stored + words
 
 
+@pytest.mark.parametrize("method", ["rtn", "svd", "magnitude"])
+def test_an_interrupted_recovery_ends_with_the_same_bytes(folders, cells, tmp_path, monkeypatch, method):
+    from palimpsest.finetuning import train
+
+    def made(output, **settings):
+        recover(
+            cells / "encoder" / method, tmp_path / output, method="fine-tune", options={},
+            text=[folders / "training" / "sst2"], training=SHORT | settings, state_folder=tmp_path / "state",
+        )  # fmt: skip
+        return files(tmp_path / output)
+
+    whole, seen = made("adapter"), []
+    loss = train.class_loss
+
+    def interrupted(model, batch):
+        seen.append(1)
+        if len(seen) == 8:
+            raise KeyboardInterrupt
+        return loss(model, batch)
+
+    monkeypatch.setattr(train, "class_loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made("again", checkpoint_minutes=0)
+    assert made("again") == whole and len(seen) == 8 + 5
+
+
+def test_roberta_is_fine_tuned_before_and_after_compression(folders, tmp_path):
+    make_encoder(tmp_path / "encoder", "RobertaModel", type_vocab_size=1)
+    rows = folders / "training" / "sst2"
+    fine_tune(tmp_path / "encoder", rows, tmp_path / "classifier", **TRAINING)
+    for model in ("encoder", "classifier"):
+        compress(tmp_path / model, tmp_path / "cells" / model, method="svd", level="k0.8")
+        variant = tuned(folders, tmp_path / "cells" / model, tmp_path / "variants" / model)
+        assert accuracy(variant, folders / "tasks" / "sst2") > 0.9
+
+
 def test_scales_are_left_alone_if_asked(folders, cells, tmp_path):
     variant = tuned(folders, cells / "encoder" / "rtn", tmp_path / "adapter", scales=False)
     before, after = read_layers(cells / "encoder" / "rtn"), read_layers(variant / "cell")
