@@ -62,10 +62,12 @@ rule import_model:
         source=lambda wildcards, input: os.path.dirname(input[0]),
         folder=subpath(output.done, parent=True),
         type=lambda wildcards: study.models[wildcards.model].type,
-        package=lambda wildcards: getattr(study.models[wildcards.model], "package", ""),
+        package=lambda wildcards: (
+            ["--package", name] if (name := getattr(study.models[wildcards.model], "package", "")) else []
+        ),
     shell:
         "python scripts/import_model.py --folder {params.source:q} --type {params.type} "
-        "--package {params.package:q} --output {params.folder:q} --times {output.times:q} 2> {log:q}"
+        "{params.package:q} --output {params.folder:q} --times {output.times:q} 2> {log:q}"
 
 
 rule outliers:
