@@ -174,14 +174,15 @@ def cells(folders):
     return folders / "cells"
 
 
-def tuned(folders, cell, output, **options):
+def tuned(folders, cell, output, training=TRAINING, **options):
     rows = folders / "training" / "sst2"
-    recover(cell, output, method="fine-tune", options=options, text=[rows], training=TRAINING)
+    recover(cell, output, method="fine-tune", options=options, text=[rows], training=training)
     return output
 
 
-@pytest.mark.parametrize("method", KEPT)
-@pytest.mark.parametrize("model", ["encoder", "classifier"])
+@pytest.mark.parametrize(
+    ("model", "method"), [*(("encoder", method) for method in KEPT), ("classifier", "svd"), ("classifier", "nf4")]
+)
 def test_fine_tuning_learns_the_task_and_leaves_the_compression(folders, cells, tmp_path, model, method):
     kept = KEPT[method][1]
     variant = tuned(folders, cells / model / method, tmp_path / "adapter")
@@ -213,7 +214,7 @@ def test_what_is_loaded_is_what_was_trained(folders, cells, tmp_path, monkeypatc
 
     for method in KEPT:
         seen.clear()
-        variant = tuned(folders, cells / "encoder" / method, tmp_path / method)
+        variant = tuned(folders, cells / "encoder" / method, tmp_path / method, SHORT)
         loaded, tokenizer = palimpsest.load(variant)
         inputs = tokenizer("red the dog", return_tensors="pt")
         with torch.no_grad():
@@ -232,7 +233,7 @@ def test_a_dense_cell_is_fine_tuned_as_the_dense_model_is(folders, cells, tmp_pa
 
 
 def test_bytes_and_parameters_of_a_fine_tuned_cell_are_those_of_its_model(folders, cells, tmp_path):
-    variant = tuned(folders, cells / "encoder" / "svd", tmp_path / "adapter")
+    variant = tuned(folders, cells / "encoder" / "svd", tmp_path / "adapter", SHORT)
     before, after = (
         {metric: value for metric, value, _ in sizes(cells / model / "svd", adapter)}
         for model, adapter in (("classifier", None), ("encoder", variant))
@@ -281,7 +282,7 @@ def test_roberta_is_fine_tuned_before_and_after_compression(folders, tmp_path):
 
 
 def test_scales_are_left_alone_if_asked(folders, cells, tmp_path):
-    variant = tuned(folders, cells / "encoder" / "rtn", tmp_path / "adapter", scales=False)
+    variant = tuned(folders, cells / "encoder" / "rtn", tmp_path / "adapter", SHORT, scales=False)
     before, after = read_layers(cells / "encoder" / "rtn"), read_layers(variant / "cell")
     assert all(torch.equal(weight.dense(), before[name].dense()) for name, weight in after.items())
 
