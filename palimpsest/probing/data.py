@@ -27,6 +27,7 @@ from palimpsest.probing import definition
 from palimpsest.probing.readers import READERS, reader
 from palimpsest.provenance import PalimpsestError, atomic_folder, verify_folder
 from palimpsest.world import probes as world_probes
+from palimpsest.world.entities import entities
 from palimpsest.world.truths import truths
 
 Row = dict[str, Any]
@@ -152,7 +153,12 @@ def _read(
         if wanted["kind"] == "question":
             return json_lines(Path(world) / "tasks" / f"{probe}.jsonl")
         seed = json.loads((Path(world) / "world.json").read_text(encoding="utf-8"))["seed"]
-        drawn = truths(Path(world), seed, most) if wanted["kind"] == "head" else world_probes.rows(wanted, seed, most)
+        if wanted["kind"] == "head":
+            drawn = truths(Path(world), seed, most)
+        elif wanted.get("label") == "entity":
+            drawn = entities(Path(world), seed, most)
+        else:
+            drawn = world_probes.rows(wanted, seed, most)
         return ((f"row {row['id']}", row) for row in drawn)
     if wanted["reader"] not in READERS:
         raise PalimpsestError(f"probe {probe}: reader: {wanted['reader']!r} is none of {', '.join(READERS)}.")

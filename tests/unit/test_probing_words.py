@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from statsmodels.stats.proportion import proportion_confint
@@ -22,7 +23,9 @@ from palimpsest.probing.readers.mentions import mentions
 from palimpsest.probing.readers.spans import spans
 from palimpsest.probing.word_states import word_states, word_tokens
 from palimpsest.provenance import PalimpsestError
-from palimpsest.settings import Probe
+from palimpsest.settings import Probe, World
+from palimpsest.world.build import build
+from palimpsest.world.forms import parse
 
 DATA = os.environ.get("PALIMPSEST_DATA")
 needs_treebank = pytest.mark.skipif(
@@ -458,6 +461,22 @@ def test_spans_that_are_wrong_are_named_by_file_and_line(tmp_path):
             list(spans(tmp_path, {"probe": "mine", "label": "entity"}))
     with pytest.raises(PalimpsestError, match=r"mine: label: 'name'\. Write entity or coreference"):
         list(spans(tmp_path, {"probe": "mine", "label": "name"}))
+
+
+def test_no_entity_of_the_world_is_in_two_splits(tmp_path):
+    build(World(people=80, invented=20, documents=64, texts=4, questions_per_subset=4), tmp_path / "world")
+    write_probe("entity_type", tmp_path / "entity_type", world=tmp_path / "world", rows=300)
+    _, rows = read_probe(tmp_path / "entity_type")
+    facts = pandas.read_parquet(tmp_path / "world" / "facts.parquet")
+    names, seen = set(facts["person"]), {}
+    for row in rows:
+        ((start, end),) = row["spans"]
+        (entity,) = row["words"][start:end]
+        said = parse(" ".join(row["words"]))
+        assert row["label"] == ("person" if entity in names else said.attribute)
+        assert entity == (said.name if entity in names else said.value)
+        assert seen.setdefault(entity, row["split"]) == row["split"]
+    assert set(Counter(row["label"] for row in rows).values()) <= {49, 50}
 
 
 @needs_treebank
