@@ -85,6 +85,11 @@ def read(states: np.ndarray, things: Labelled, options: Probe, subset: str = "al
     task = _Task(things, subset)
     yield task.outcome("majority", 0, "majority", "test", task.majority)
     for layer in options.layers if options.layers is not None else range(len(states)):
+        if layer >= len(states):
+            raise PalimpsestError(
+                f"layers: {layer}, but the model has {len(states) - 1}. Write numbers from 0, the embeddings, to "
+                f"{len(states) - 1}, or leave the key out."
+            )
         layer_states = states[layer].astype(np.float32)
         for name in options.classifiers:
             for metric in ("acc", "shuffled"):

@@ -20,6 +20,8 @@ from palimpsest.probing import classifiers, sentences
 from palimpsest.probing.classifiers import fit
 from palimpsest.probing.codelength import online, portions
 from palimpsest.probing.control import control_labels
+from palimpsest.probing.data import read_probe, write_probe
+from palimpsest.probing.features import read_features, write_features
 from palimpsest.provenance import PalimpsestError
 from palimpsest.settings import Probe
 
@@ -188,6 +190,23 @@ def test_every_layer_and_pooling_is_probed_or_those_asked_for():
     assert {(each.subset, each.layer) for each in acc} == {(p, n) for p in ("mean", "last") for n in range(3)}
     asked = sentences.outcomes(features, rows, Probe(pooling=["last"], layers=[0, 2]))
     assert {(each.subset, each.layer) for each in asked if each.metric == "acc"} == {("last", 0), ("last", 2)}
+
+
+def test_a_layer_that_is_not_there_is_refused():
+    states, rows = synthetic(count=120)
+    with pytest.raises(PalimpsestError, match=r"layers: 5, but the model has 2\. Write numbers from 0"):
+        list(sentences.outcomes({"mean": np.stack([states] * 3)}, rows, Probe(layers=[0, 5])))
+
+
+def test_from_the_grammar_to_outcomes_by_way_of_the_files(decoder, tiny_tokenizer, tmp_path):
+    (tmp_path / "world.json").write_text('{"seed": 0}')
+    data, options = tmp_path / "bigram_shift", Probe(rows=100, pooling=["mean", "last"], layers=[2])
+    write_probe("bigram_shift", data, world=tmp_path, rows=100)
+    write_features(decoder, tiny_tokenizer, {data: options}, tmp_path / "features", model_digest="0" * 64)
+    features, (_, rows) = read_features(tmp_path / "features", "bigram_shift", data), read_probe(data)
+    assert {name: states.shape for name, states in features.items()} == dict.fromkeys(("mean", "last"), (3, 100, 32))
+    acc = [each for each in sentences.outcomes(features, rows, options) if each.metric == "acc"]
+    assert [len(each.values) for each in acc] == [30, 30]
 
 
 def test_control_labels_belong_to_keys_and_are_distributed_as_the_labels():
