@@ -55,6 +55,7 @@ FIGURES: dict[str, tuple[tuple[str, ...], str]] = {
         "What the representations still hold",
     ),
     "probe_layers": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
+    "probe_heads": (("metrics.parquet", "probes.parquet"), "What the representations still hold"),
     "probe_nli": (("metrics.parquet",), "What the representations still hold"),
     "unsaid": (("metrics.parquet",), "What the representations still hold"),
     "accuracy_cost": (("metrics.parquet", "measurements.parquet"), "What was lost"),
@@ -105,6 +106,7 @@ def figure_names(study: Study) -> list[str]:
     cells = [cell for cell in Grid(study).cells() if not cell.is_dense]
     represented = Grid(study).represented()
     few, probed = told_apart(cells), _probed(study)
+    in_layers = [name for name in probed if probes()[name]["kind"] != "head"]
     wanted = {
         "accuracy": compressed and few and "closed_book" in tasks,
         "knowledge_vs_perplexity": compressed and few and {"closed_book", "perplexity"} <= tasks,
@@ -128,10 +130,11 @@ def figure_names(study: Study) -> list[str]:
         "nli_rate": few and _low_rank_is_asked(study, CLASSES),
         "selective": bool(of_allocations(Grid(study))),
         "probes": few and any(settings.cells is None for settings in Grid(study).probes.values()),
-        "probe_rate": few and bool(probed),
-        "probe_selectivity": few and any(probes()[name]["kind"] != "tree" for name in probed),
-        "probe_layers": few and bool(probed),
-        "probe_nli": few and bool(probed) and _low_rank_is_asked(study, INFERENCE),
+        "probe_rate": few and bool(in_layers),
+        "probe_selectivity": few and any(probes()[name]["kind"] != "tree" for name in in_layers),
+        "probe_layers": few and bool(in_layers),
+        "probe_heads": any(probes()[name]["kind"] == "head" for name in probed),
+        "probe_nli": few and bool(in_layers) and _low_rank_is_asked(study, INFERENCE),
         "unsaid": compressed and len(cells) <= MOST_CELLS and "closed_book_mc" in tasks and bool(study.probes),
         "accuracy_cost": compressed and few and bool(judged),
         "cka": 0 < len(represented) <= MOST_MAPS,

@@ -79,7 +79,7 @@ def sections(study: Tables) -> list[Section]:
         Section("probes", "What do the representations still hold?", 
                 [*found_probing.still_held(study), *found_probing.fallen(study), *found_probing.algorithms(study),
                  *found_displaced.unsaid(study)],
-                ["probes", "probe_rate", "probe_selectivity", "probe_layers", "unsaid"], ["probes"]),
+                ["probes", "probe_rate", "probe_selectivity", "probe_layers", "probe_heads", "unsaid"], ["probes"]),
         Section("inference", "Do probes and entailment fall together?", found_probing.with_inference(study),
                 ["probe_nli"]),
         Section("representation", "What became of the representations?", found_represented.found(study),

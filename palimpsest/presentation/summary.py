@@ -16,7 +16,7 @@ PERPLEXITY, POINTS = 0.05, 0.05  # "perplexity within 5 %, at least 5 points los
 MOST_LISTED = 6  # in a sentence; an even number
 # Figures of which the numbers of questions say nothing.
 UNCOUNTED = ("time", "probes", "regimes", "heads", "unsaid", "probe_rate", "probe_selectivity", "probe_layers",
-             "probe_nli", "cka", "logit_lens", "spectra", "sensitivity")  # fmt: skip
+             "probe_heads", "probe_nli", "cka", "logit_lens", "spectra", "sensitivity")  # fmt: skip
 
 
 def percent(number: Number, decimals: int = 1) -> str:

@@ -72,6 +72,12 @@ def probes() -> pandas.DataFrame:
                 if variant[1] in GRID and variant[1] != "svd":
                     plain = values[MODEL, "svd", "svd", variant[3], 0, "none"]
                     rows.append(row(variant, task, "acc_minus_svd", value - plain, 0.015, **who))
+    for variant in [name for name in read if name[1] != "rtn"]:
+        for layer in range(1, LAYERS):
+            for head in range(1, 4):
+                value = 0.5 + 0.1 * head * (1 - cells()[variant]) * (layer == 2)
+                who = {"subset": f"head {head}", "scoring": "linear", "layer": layer}
+                rows.append(row(variant, "truth_heads", "acc", value, **who))
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 

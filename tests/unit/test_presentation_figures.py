@@ -24,7 +24,8 @@ from palimpsest.presentation.level_names import family, level_title, severity
 from palimpsest.provenance import PalimpsestError
 from palimpsest.settings import ATLAS, Study
 
-PROBED = ("nli_rate", "selective", "probe_rate", "probe_selectivity", "probe_layers", "probe_nli", "accuracy_cost")
+PROBED = ("nli_rate", "selective", "probe_rate", "probe_selectivity", "probe_layers", "probe_heads", "probe_nli",
+          "accuracy_cost")  # fmt: skip
 RECOVERED = {
     "lora": {"method": "lora", "training": {"text": "recovery_R"}, "cells": ["atlas/magnitude/0.6"]},
 }

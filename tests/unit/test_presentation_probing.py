@@ -24,7 +24,16 @@ from palimpsest.presentation import (
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.tables import latex
 
-FIGURES = ("nli_rate", "selective", "probes", "probe_rate", "probe_selectivity", "probe_layers", "probe_nli")
+FIGURES = (
+    "nli_rate",
+    "selective",
+    "probes",
+    "probe_rate",
+    "probe_selectivity",
+    "probe_layers",
+    "probe_heads",
+    "probe_nli",
+)
 
 
 @pytest.fixture(scope="module")
@@ -214,18 +223,27 @@ def test_a_study_without_changes_or_low_rank_says_nothing_of_them(without):
     assert words.get_text() == "No probe read a low-rank cell."
 
 
-def test_probes_of_heads_are_no_panel_since_a_layer_has_many(without):
-    table = without("probes", lambda rows: rows["task"] == "tree_depth")
-    rows = pandas.read_parquet(table.folder / "probes.parquet")
-    heads = rows.assign(task="truth_heads", subset="head 2")
-    pandas.concat([rows, heads]).to_parquet(table.folder / "probes.parquet")
-    assert [reading.task for reading in probes_of.readings(Tables(table.folder), "atlas")] == ["tree_depth"]
+def test_probes_of_heads_are_a_map_and_no_curve_since_a_layer_has_many(study):
+    assert "truth_heads" not in {reading.task for reading in probes_of.readings(study, "atlas")}
+    figure = draw("probe_heads", study)
+    *maps, _ = figure.axes
+    names = [panel.get_title(loc="left") or panel.get_title() for panel in maps]
+    assert names == ["atlas dense", *(f"{label} 60 % kept" for label in ("svd", "svd-llm", "fwsvd", "asvd"))]
+    dense, svd = (panel.images[0].get_array().tolist() for panel in maps[:2])
+    assert dense[1] == pytest.approx([60, 70, 80]), "the second block, from below"
+    assert svd[1] == pytest.approx([54, 58, 62]) and svd[:1] + svd[2:] == 3 * [[50, 50, 50]]
 
 
 def test_the_report_answers_what_the_representations_hold_and_whether_to_be_selective(study):
     sections = {section.id: section for section in report.sections(study)}
     held = sections["probes"]
-    assert held.figures == ["probes", "probe_rate", "probe_selectivity", "probe_layers"] and held.tables == ["probes"]
+    assert held.figures == [
+        "probes",
+        "probe_rate",
+        "probe_selectivity",
+        "probe_layers",
+        "probe_heads",
+    ] and held.tables == ["probes"]
     assert any("svd 60\u00a0% kept: 11 of 11" in sentence for sentence in held.sentences)
     assert "11 of 11 probes read more from atlas, dense, than from random weights (intervals apart)." in held.sentences
     assert sections["inference"].figures == ["probe_nli"] and sections["inference"].sentences

@@ -64,15 +64,19 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
 
 
 def shown(tables: Tables, readings: list[Reading]) -> list[Cell]:
-    """The cells whose lines are drawn in the panels of a model: all of a few, else one level's, with one seed."""
+    """The cells whose lines are drawn in the panels of a model."""
     read = {cell for reading in readings for cell in probes_of.low_rank(tables, reading)}
-    cells = [cell for cell in tables.cells if cell in read]
+    return one_rate([cell for cell in tables.cells if cell in read], MOST)[: 2 * MOST]
+
+
+def one_rate(cells: list[Cell], most: int) -> list[Cell]:
+    """All of a few cells, else those of the level that most labels have, the hardest such one; of seeds the first."""
     cells = [cell for cell in cells if cell.seed == min(other.seed for other in cells if other.label == cell.label)]
-    if len(cells) <= MOST:
+    if len(cells) <= most:
         return cells
     levels = {level: sum(cell.level == level for cell in cells) for level in {cell.level for cell in cells}}
     hardest = max(levels, key=lambda level: (levels[level], severity(level)))
-    return [cell for cell in cells if cell.level == hardest][: 2 * MOST]
+    return [cell for cell in cells if cell.level == hardest]
 
 
 def looks(tables: Tables, cells: list[Cell]) -> list[tuple[str, Cell, style.Look]]:
