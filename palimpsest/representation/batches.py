@@ -34,6 +34,7 @@ class Batch:
     kept: Bool[Tensor, "rows length"]
     numbers: Int[Tensor, rows]  # which texts these are
     wanted: Int[Tensor, "rows length"]  # the token that is to be predicted at each place, or NOTHING
+    types: Int[Tensor, "rows length"] | None = None  # which of two texts a token is of, where an encoder asks for that
 
     @cached_property
     def text(self) -> Int[Tensor, tokens]:
@@ -72,14 +73,17 @@ def token_rows(tokenizer, texts: Sequence[str], most: int, context: int, name: s
     return rows if len(rows) <= most else [rows[number * len(rows) // most] for number in range(most)]
 
 
-def batches(rows: Sequence[Sequence[int]]) -> Iterator[Batch]:
-    """What a decoder reads: the token that is to be predicted is the next one."""
+def batches(rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None = None) -> Iterator[Batch]:
+    """What a decoder reads: the token that is to be predicted is the next one. `types` are those of pairs of texts."""
     for some, tokens, mask in _padded(rows):
         kept = mask.clone()
         kept[:, 0] = False
         wanted = torch.full_like(tokens, NOTHING)
         wanted[:, :-1] = torch.where(mask[:, 1:], tokens[:, 1:], NOTHING)
-        yield Batch(tokens, mask, kept, torch.tensor(some), wanted)
+        kinds = types and torch.tensor([
+            [*types[number], *(0,) * (tokens.shape[1] - len(types[number]))] for number in some
+        ])  # fmt: skip
+        yield Batch(tokens, mask, kept, torch.tensor(some), wanted, kinds)
 
 
 def masked_batches(rows: Sequence[Sequence[int]], tokenizer) -> Iterator[Batch]:

@@ -85,6 +85,8 @@ class Watched:
             # The head of words is applied where it is needed, and to the states that are kept (lens.py).
             reads_texts = hasattr(self.model, "classifier")
             inputs = {"input_ids": batch.tokens.to(self.device), "attention_mask": batch.mask.long().to(self.device)}
+            if batch.types is not None:
+                inputs["token_type_ids"] = batch.types.to(self.device)
             output = (self.model if reads_texts else self.model.base_model)(**inputs)
         return torch.stack(found), output.logits.float() if reads_texts else None
 

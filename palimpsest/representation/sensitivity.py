@@ -28,6 +28,7 @@ from palimpsest.representation.table import bounded, row
 from palimpsest.similarity.measures import means
 
 SCORING, ALL = "sensitivity", "all"
+Types = Sequence[Sequence[int]] | None  # of tokens: which of two texts they are of
 
 
 @contextlib.contextmanager
@@ -48,9 +49,9 @@ def spliced(watched: Watched, compressed: Mapping[str, CompressedWeight]) -> Ite
 class Dense:
     """What the dense model says of the texts, to which every splice is compared."""
 
-    def __init__(self, watched: Watched, texts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, watched: Watched, texts: Sequence[Sequence[int]], types: Types = None) -> None:
         self.watched, self.lens = watched, lens_of(watched)
-        self.batches, self.count = list(batches(texts)), len(texts)
+        self.batches, self.count = list(batches(texts, types)), len(texts)
         self.said = [self._says(batch) for batch in self.batches]
 
     @property
@@ -127,10 +128,14 @@ def _squares(states: Tensor) -> Tensor:
 
 
 def sensitivities(
-    watched: Watched, compressed: Mapping[str, CompressedWeight], texts: Sequence[Sequence[int]], task: str
+    watched: Watched,
+    compressed: Mapping[str, CompressedWeight],
+    texts: Sequence[Sequence[int]],
+    task: str,
+    types: Types = None,
 ) -> Iterator[dict[str, Any]]:
     """Rows of every matrix that the cell compressed (by its path in the model), and of all together."""
-    dense = Dense(watched, texts)
+    dense = Dense(watched, texts, types)
     for place in watched.matrices:
         if place.path in compressed:
             error, distance = dense.error_and_distance(place.path, compressed[place.path])

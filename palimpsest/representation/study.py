@@ -22,6 +22,10 @@ import pandas
 
 from palimpsest import loading
 from palimpsest.compression.artifact import read_layers, read_record
+from palimpsest.evaluation import definition
+from palimpsest.evaluation.data import read_task
+from palimpsest.finetuning.examples import encode, of_row
+from palimpsest.finetuning.head import classes_of
 from palimpsest.probing.states import room
 from palimpsest.provenance import atomic_file
 from palimpsest.representation import spectra
@@ -51,6 +55,19 @@ class Source:
 
     def rows(self, tokenizer, watched: Watched) -> list[list[int]]:
         return token_rows(tokenizer, read_texts(self.folder), self.texts, room(watched.model), self.name)
+
+    def asked(self, tokenizer, watched: Watched) -> tuple[list[list[int]], list[list[int]] | None]:
+        """The rows as the model's head is asked, with their types: a classifier reads what it was fine-tuned on."""
+        if classes_of(watched.model) is None or (self.folder / "rows.jsonl").is_file():
+            return self.rows(tokenizer, watched), None
+        wanted, rows = read_task(self.folder)
+        said = definition.ours(wanted)
+        if "classify" not in said:
+            return self.rows(tokenizer, watched), None
+        rows = rows if len(rows) <= self.texts else [rows[n * len(rows) // self.texts] for n in range(self.texts)]
+        encoded = encode([of_row(row, said)[0] for row in rows], tokenizer, watched.model)
+        types = None if encoded[0].types is None else [row.types for row in encoded]
+        return [row.ids for row in encoded], types
 
 
 def represent(
@@ -95,7 +112,8 @@ def splice(
     """Write the rows of every matrix of a cell, alone in the dense model; of each probe `rows` rows are read."""
     model, tokenizer = loading.load(model_folder)
     dense, compressed = Watched(model), read_layers(cell_folder, read_record(cell_folder))
-    found = list(sensitivities(dense, compressed, texts.rows(tokenizer, dense), texts.name))
+    rows_, types = texts.asked(tokenizer, dense)
+    found = list(sensitivities(dense, compressed, rows_, texts.name, types))
     for probe in probes:
         found += probe_drops(dense, compressed, tokenizer, probe, rows)
     _write([dict(who) | each for each in found], COLUMNS, output)

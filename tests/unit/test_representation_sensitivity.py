@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import finetuning_example
 import numpy as np
 import pandas
 import pytest
@@ -131,6 +132,27 @@ def test_encoders_are_spliced_by_what_their_head_says_or_by_their_states(tmp_pat
                 p, q = (m(torch.tensor([text])).logits.log_softmax(-1) for m in (watched.model, cell))
             far.append((p.exp() * (p - q)).sum().item())
         assert found.loc[("all", "all", metric), "value"] == pytest.approx(np.mean(far), rel=1e-3)
+
+
+def test_a_classifier_is_asked_pairs_as_it_was_fine_tuned_on(tmp_path):
+    folder = finetuning_example.make_encoder(tmp_path / "model", "BertForSequenceClassification", num_labels=2)
+    task = finetuning_example.write_folder(tmp_path, "entailment", finetuning_example.pairs(0, 20))
+    compressed = cell_of(folder, tmp_path / "cell")
+    model, tokenizer = loading.load(folder)
+    found, types = Source(task, 10).asked(tokenizer, Watched(model))
+    assert len(found) == 10 and found[0][0] == tokenizer.cls_token_id and found[0].count(tokenizer.sep_token_id) == 2
+    assert [sum(kinds) for kinds in types] == [3] * 10  # two words and [SEP]
+    rows_ = table(sensitivities(Watched(model), compressed, found, "entailment", types))
+    cell, far = loading.load(tmp_path / "cell")[0], []
+    for ids, kinds in zip(found, types, strict=True):
+        inputs = {"input_ids": torch.tensor([ids]), "token_type_ids": torch.tensor([kinds])}
+        with torch.no_grad():
+            p, q = (m(**inputs).logits.log_softmax(-1) for m in (model, cell))
+        far.append((p.exp() * (p - q)).sum().item())
+    assert rows_.loc[("all", "all", "sensitivity_kl"), "value"] == pytest.approx(np.mean(far), rel=1e-3)
+    bare = finetuning_example.make_encoder(tmp_path / "bare", "BertModel")
+    texts, types = Source(task, 10).asked(tokenizer, Watched(loading.load(bare)[0]))
+    assert types is None and texts[0].count(tokenizer.sep_token_id) == 1  # without a head it reads the premise
 
 
 @pytest.fixture(scope="module")
