@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--texts", required=True, metavar="FOLDER", help="a task, or a probe of sentences")
     parser.add_argument("--most", type=int, default=100, metavar="NUMBER", help="of its texts (default 100)")
     parser.add_argument("--probes", nargs="*", default=[], metavar="FOLDER", help="the data of probes of sentences")
-    parser.add_argument("--rows", type=int, default=600, metavar="NUMBER", help="of each probe (default 600)")
+    parser.add_argument("--rows", type=int, default=1500, metavar="NUMBER", help="of each probe (default 1500)")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="rows of metrics")
     return parser
 

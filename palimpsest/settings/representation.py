@@ -18,7 +18,7 @@ class Sensitivity(Settings):
         examples=[["tree_depth"]],
     )
     texts: int = Field(100, ge=10, description="Texts of the first of `representation.tasks`.")
-    rows: int = Field(600, ge=50, description="Rows of each probe at most, evenly spread over its data.")
+    rows: int = Field(1500, ge=50, description="Rows of each probe at most, evenly spread over its data.")
 
 
 class Representation(Settings):
