@@ -55,8 +55,12 @@ def flips(answers: pandas.DataFrame) -> pandas.DataFrame:
     for task in judged["task"].unique():
         changes: dict[str, dict[tuple, pandas.Series]] = {}
         for key in compared:
-            control = controls[key[0]]
-            pairs = paired(control[control["task"] == task], groups[*key, task], ["correct"])
+            own, control = groups.get((*key, task)), controls[key[0]]
+            control = control[control["task"] == task]
+            # Not every model answers every task, and an encoder's control is a dense model that was fine-tuned.
+            if own is None or (len(control) and tuple(control[VARIANT].iloc[0]) == key):
+                continue
+            pairs = paired(control, own, ["correct"])
             name = dict(zip(VARIANT, key, strict=True)) | {"task": task}
             for subset, part in parts(pairs):
                 part = part.assign(cluster=clusters(part))

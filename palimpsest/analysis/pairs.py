@@ -11,13 +11,20 @@ DENSE = {"label": "dense", "level": "full", "seed": 0, "recovery": "none"}
 
 
 def of_dense(answers: pandas.DataFrame, model: str) -> pandas.DataFrame:
-    """The answers of a model's dense control."""
+    """The answers of a model's dense control.
+
+    An encoder answers nothing before it is fine-tuned: its control is the dense model fine-tuned, for each task by the
+    first of the recoveries (by name) that it answers that task with.
+    """
     chosen = answers["model"] == model
-    for column, value in DENSE.items():
-        chosen &= answers[column] == value
-    if not chosen.any():
+    for column in ("label", "level", "seed"):
+        chosen &= answers[column] == DENSE[column]
+    dense = answers[chosen]
+    plain = dense[dense["recovery"] == DENSE["recovery"]]
+    found = plain if len(plain) else dense[dense["recovery"] == dense.groupby("task")["recovery"].transform("min")]
+    if not len(found):
         raise PalimpsestError(f"answers: the dense control {model}/dense/full/s0/none is missing.")
-    return answers[chosen]
+    return found
 
 
 def paired(first: pandas.DataFrame, second: pandas.DataFrame, columns: list[str]) -> pandas.DataFrame:

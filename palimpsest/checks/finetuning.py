@@ -42,10 +42,21 @@ def fine_tuning_problems(study: Study, files: Mapping[str, Mapping]) -> Iterator
         for key in ("validation", "mask"):
             if getattr(training, key) is not None:
                 yield Problem((*path, "training", key), f"{FINE_TUNE} has no {key}. Leave the key out.")
+        yield from _controls(grid, (*path, "cells"), recovery.cells)
         for index, pattern in enumerate(recovery.cells):
             if decoders := [cell for cell in grid.matching(pattern) if not _is_encoder(grid, cell.model)]:
                 text = f"{decoders[0].model} is a decoder, which answers as it is. Encoders are fine-tuned."
                 yield Problem((*path, "cells", index), text)
+
+
+def _controls(grid: Grid, path: KeyPath, cells: list[str]) -> Iterator[Problem]:
+    """Cells of an encoder that answers nothing before it is fine-tuned are compared with its dense one, fine-tuned."""
+    models = dict.fromkeys(cell.model for pattern in cells for cell in grid.matching(pattern))
+    covered = {cell.model for pattern in cells for cell in grid.matching(pattern) if cell.is_dense}
+    for model in models:
+        if grid.study.models[model].source != "fine-tuned" and _is_encoder(grid, model) and model not in covered:
+            text = f"{model} answers nothing before it is fine-tuned: put this on its dense model too, to compare with."
+            yield Problem(path, text, nested(path, [*cells, f"{model}/dense/full"]))
 
 
 def _task(study: Study, path: KeyPath, task: str, files: Mapping[str, Mapping]) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from sklearn.metrics import matthews_corrcoef
 
 from palimpsest import settings
 from palimpsest.analysis import matthews
+from palimpsest.analysis.flips import flips
 from palimpsest.evaluation import definition
 from palimpsest.evaluation.data import check_training, read_task, write_task, write_training
 from palimpsest.finetuning.examples import of_row
@@ -126,7 +127,7 @@ STUDY = {
         "tune": {
             "method": "fine-tune",
             "training": {"text": {"task": "sick"}, "steps": 5},
-            "cells": ["bert/rtn/4", "nli/rtn/4"],
+            "cells": ["bert/dense/full", "bert/rtn/4", "nli/rtn/4"],
         }
     },
     "tasks": ["sick", "boolq"],
@@ -166,6 +167,7 @@ def test_a_study_of_encoders_knows_what_each_variant_answers_and_what_is_learned
         ("recovery/tune/training/text", {"path": "/x.txt"}, "fine-tuning reads the training rows of a task"),
         ("recovery/tune/method", "lora", "lora is trained on text, and fine-tune on a task's rows"),
         ("recovery/tune/cells", ["gpt/rtn/4"], r"cells\[0\]: gpt is a decoder"),
+        ("recovery/tune/cells", ["bert/rtn/4"], "bert answers nothing before it is fine-tuned: put this on its dense"),
         ("recovery/tune/training/mask", "values", "fine-tune has no mask"),
         ("data", {"boolq": {"training_share": 0.5}}, "the task boolq has no classes that a model is fine-tuned for"),
         ("data", {"sick": {"training_share": 1}}, "training_share"),
@@ -230,6 +232,27 @@ def test_the_evaluate_script_asks_an_encoder_what_it_has_learned(tmp_path, monke
         evaluate.main(evaluate.parser().parse_args())
         table = pandas.read_parquet(tmp_path / "answers.parquet")
         assert len(table) == count and {"correct", "gold", "answer", "score", "bits"} <= set(table.columns)
+
+
+def test_cells_of_an_encoder_are_compared_with_its_dense_model_fine_tuned_and_on_its_own_tasks():
+    gold, wrong = ["a", "b"] * 20, ["b", "a"] * 20
+    parts = {
+        # The encoder answers nothing as it is; its dense cell, fine-tuned, is right, a compressed one half as often.
+        ("bert", "dense", "full", "tune", "sick"): gold,
+        ("bert", "svd", "k0.6", "tune", "sick"): gold[:20] + wrong[20:],
+        ("nli", "dense", "full", "none", "rte"): wrong,
+        ("nli", "svd", "k0.6", "none", "rte"): gold,
+    }
+    columns = ("model", "label", "level", "recovery", "task")
+    frames = [answered(gold, said).assign(**dict(zip(columns, key, strict=True))) for key, said in parts.items()]
+    answers = pandas.concat(frames, ignore_index=True)
+    answers["correct"] = (answers["gold"] == answers["answer"]).astype(float)
+    found = flips(answers)
+    found = found[(found["metric"] == "difference") & (found["subset"] == "all")]
+    assert {tuple(row[column] for column in columns): row["value"] for _, row in found.iterrows()} == {
+        ("bert", "svd", "k0.6", "tune", "sick"): -0.5,
+        ("nli", "svd", "k0.6", "none", "rte"): 1.0,
+    }
 
 
 @pytest.mark.skipif(not DATA, reason="PALIMPSEST_DATA is not set: the real data sets are not there")
