@@ -52,6 +52,7 @@ def together(metrics: pandas.DataFrame) -> pandas.DataFrame:
     Of a probe's subsets and classifiers the first counts (of poolings, the mean; else "all"), the linear one.
     """
     plain = metrics[(metrics["recovery"] == "none") & (metrics["label"] != "random")]
+    plain = plain.astype(dict.fromkeys(("value", "low", "high"), float))
     rows: list[dict] = []
     for model, own in plain.groupby("model", sort=False):
         drops = {}

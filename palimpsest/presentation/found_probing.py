@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from palimpsest.analysis.siblings import PLAIN
 from palimpsest.grid import Cell
 from palimpsest.presentation import probes_of, quantities
@@ -88,12 +90,12 @@ def with_inference(tables: Tables) -> list[str]:
 
 def allocated(tables: Tables) -> list[str]:
     """At equal parameters: the allocation that keeps most, the one that keeps least, against uniform."""
-    asked = selective.measures(tables)
-    if not asked:
-        return []
-    quantity, *_ = asked[0]
-    accuracy, sentences = quantities.accuracies(tables), []
-    for block in selective.blocks(tables):
+    sentences = []
+    for block in selective.shown(tables):
+        measure = selective.measures(tables, block)[0]
+        if measure is None:
+            continue
+        quantity = measure[0]
         equal = [(cell, name) for cell, name, same in
                  list(zip(block.cells, block.names, block.equal, strict=True))[1:] if same]  # fmt: skip
         if not equal:
@@ -102,10 +104,10 @@ def allocated(tables: Tables) -> list[str]:
         order = sorted(equal, key=lambda pair: -numbers[pair[0]].value)
         better = sum(number.low > 0 for number in numbers.values())
         worse = sum(number.high < 0 for number in numbers.values())
-        words = ""
-        if accuracy:
-            own = tables.numbers(accuracy[0], [block.cells[0]])[block.cells[0]]
-            words = f" keeps {accuracy[0].title} {percent(own)} where every matrix has the level;"
+        own = Quantity(quantity.title, quantity.task, "acc", subset=quantity.subset)
+        own = own if tables.has(own) else replace(own, metric="exact_match")
+        uniform = tables.numbers(own, block.cells[:1])[block.cells[0]]
+        words = f" keeps {quantity.title} {percent(uniform)} where every matrix has the level;"
         best, last = order[0], order[-1]
         extremes = f"most with {best[1]}, {points(numbers[best[0]])}"
         if last != best:

@@ -70,6 +70,11 @@ def test_the_difference_is_that_of_the_same_questions_and_texts(grid):
     assert row.value == pytest.approx(np.exp((1 + 9 / 40) - (1 + 20 / 40))) and row.low <= row.value <= row.high
 
 
+def test_an_encoder_that_answers_nothing_is_named_and_not_compared(grid):
+    table = beside_uniform(answers(grid, {}).query("label != 'svd-mlp'"), grid)
+    assert set(table["metric"]) == {"allocated"}
+
+
 def test_a_study_without_allocations_has_no_such_rows():
     plain = Grid(Study.model_validate(STUDY | {"compression": {"svd": {"levels": ["k0.8"]}}, "allocation": {}}))
     assert beside_uniform(answers(plain, {}), plain).empty

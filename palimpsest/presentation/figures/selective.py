@@ -49,43 +49,64 @@ def blocks(tables: Tables) -> list[Block]:
     return found
 
 
-def measures(tables: Tables) -> list[tuple[Quantity, str, float, float]]:
-    """(quantity, axis, factor, where nothing changes): the first accuracy, and perplexity without known facts."""
+def measures(tables: Tables, block: Block) -> list[tuple[Quantity, str, float, float] | None]:
+    """(quantity, axis, factor, where nothing changes): the first accuracy that the block's cells have, and perplexity
+    without known facts; None for what they lack."""
+    asked = (
+        (quantities.accuracies(tables), "minus_uniform", "{}, points over uniform", 100.0, 0.0),
+        (quantities.perplexities(tables, subsets=quantities.WITHOUT_KNOWN_FACTS), "perplexity_over_uniform",
+         "perplexity on {}, over uniform's", 1.0, 1.0),
+    )  # fmt: skip
     found = []
-    for quantity in quantities.accuracies(tables)[:1]:
-        change = Quantity(quantity.title, quantity.task, "minus_uniform", subset=quantity.subset)
-        found.append((change, f"{quantity.title}, points over uniform", 100.0, 0.0))
-    for quantity in quantities.perplexities(tables, subsets=quantities.WITHOUT_KNOWN_FACTS)[:1]:
-        ratio = Quantity(quantity.title, quantity.task, "perplexity_over_uniform", subset=quantity.subset)
-        found.append((ratio, f"perplexity on {quantity.title}, over uniform's", 1.0, 1.0))
-    return [one for one in found if tables.has(one[0])]
+    for some, metric, words, factor, nothing in asked:
+        changes = [Quantity(one.title, one.task, metric, subset=one.subset) for one in some]
+        there = [one for one in changes if set(block.cells[1:]) <= set(tables.where_it_stands(one))]
+        found.append((there[0], words.format(there[0].title), factor, nothing) if there else None)
+    return found
+
+
+def shown(tables: Tables) -> list[Block]:
+    """The blocks that have something to compare."""
+    return [block for block in blocks(tables) if any(measures(tables, block))]
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A block a method and level, a row an allocation; hollow where it costs other parameters than uniform."""
-    found, asked = blocks(tables), measures(tables)
-    if not found or not asked:
+    found = shown(tables)
+    if not found:
         return style.nothing_to_draw(width, "No cell has an allocation and a uniform cell beside it.")
+    asked = [measures(tables, block) for block in found]
+    columns = [column for column in range(2) if any(some[column] for some in asked)]
     sizes = [len(block.cells) - 1 for block in found]
     figure = style.new_figure(width, 0.9 + sum(0.28 + ROW * size for size in sizes))
     axes = figure.subplots(
-        len(found), len(asked), squeeze=False, sharex="col", gridspec_kw={"height_ratios": [size + 1 for size in sizes]}
+        len(found),
+        len(columns),
+        squeeze=False,
+        sharex="col",
+        gridspec_kw={"height_ratios": [size + 1 for size in sizes]},
     )
-    for block, line in zip(found, axes, strict=True):
-        for panel, (quantity, axis, factor, nothing) in zip(line, asked, strict=True):
+    room = max(10, int(LETTERS * (width - NAMES) / len(columns)))
+    for place, (block, line) in enumerate(zip(found, axes, strict=True)):
+        for panel, column in zip(line, columns, strict=True):
+            if (measure := asked[place][column]) is None:
+                panel.set_visible(False)
+                continue
+            quantity, axis, factor, nothing = measure
             numbers = tables.numbers(quantity, block.cells[1:])
             _block(panel, tables, block, [numbers[cell].times(factor) for cell in block.cells[1:]], nothing)
-            if block is found[-1]:
-                panel.set_xlabel(textwrap.fill(axis, max(10, int(LETTERS * (width - NAMES) / len(asked)))))
+            panel.set_yticks(range(sizes[place]), _names(block) if panel is line[0] else [])
+            below = asked[place + 1][column] if place + 1 < len(found) else None
+            if below is None or below[1] != axis:
+                panel.set_xlabel(textwrap.fill(axis, room))
         line[0].set_title(block.title)
-        line[0].set_yticks(
-            range(sizes[found.index(block)]),
-            [name if same else f"{name}, {percent(ratio - 1)}"
-             for name, ratio, same in list(zip(block.names, block.parameters, block.equal, strict=True))[1:]],
-        )  # fmt: skip
-        for panel in line[1:]:
-            panel.set_yticks(range(sizes[found.index(block)]), [])
     return figure
+
+
+def _names(block: Block) -> list[str]:
+    """The allocations, with how many more parameters those cost that are not equal."""
+    rows = list(zip(block.names, block.parameters, block.equal, strict=True))[1:]
+    return [name if same else f"{name}, {percent(ratio - 1)}" for name, ratio, same in rows]
 
 
 def percent(change: float) -> str:
