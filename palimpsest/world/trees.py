@@ -7,7 +7,7 @@ the Penn Treebank, relations as in Universal Dependencies.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 HEAD = "head"
 
@@ -27,7 +27,7 @@ class Tree:
 
     def hung(self, relation: str) -> Tree:
         """The same, with this relation to the head of its phrase."""
-        return replace(self, relation=relation)
+        return Tree(self.label, self.parts, self.word, self.lemma, relation)
 
     def leaves(self) -> Iterator[Tree]:
         """The words in their order."""
