@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palimpsest.compression.families import FAMILIES
+from palimpsest.halves import HALVES, half
 from palimpsest.probing.outcome import Outcome
-from palimpsest.probing.questions import folds_of, predictions
+from palimpsest.probing.questions import predictions
 from palimpsest.provenance import PalimpsestError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from palimpsest.settings import Probe
 
-FOLDS = 2
 GROUPS = 10  # at least
 LABELS = ("false", "true")
 
@@ -75,7 +75,8 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """A probe a head: `subset` is the head, from 1; the layer of block 1 is 1, as its output is among hidden states."""
     labels, groups = (np.array([row[name] for row in rows], dtype=str) for name in ("label", "group"))
-    check(labels, groups)
+    halves = np.array([half(group) for group in groups])
+    check(labels, groups, halves)
     names, dealt = (
         np.array([row["id"] for row in rows], dtype=str),
         control_labels(labels, groups, [row["id"] for row in rows]),
@@ -86,7 +87,7 @@ def outcomes(
             continue
         for head in range(heads.shape[2]):
             states = heads[layer - 1, :, head].astype(np.float32)
-            said = predictions(states, labels, groups, FOLDS)
+            said = predictions(states, labels, groups, halves)
             yield Outcome(
                 subset=f"head {head + 1}",
                 scoring="linear",
@@ -95,7 +96,7 @@ def outcomes(
                 rows=names,
                 clusters=groups,
                 values=(said == labels).astype(np.float32),
-                controls=(predictions(states, dealt, groups, FOLDS) == dealt).astype(np.float32),
+                controls=(predictions(states, dealt, groups, halves) == dealt).astype(np.float32),
                 classes=len(LABELS),
                 said=said,
             )
@@ -115,7 +116,7 @@ def output_projections(model) -> list[nn.Module]:
     return [found[number] for number in range(len(found))]
 
 
-def check(labels: np.ndarray, groups: np.ndarray) -> None:
+def check(labels: np.ndarray, groups: np.ndarray, halves: np.ndarray) -> None:
     """Refuse labels other than true and false, only one of them, and too few groups."""
     if unknown := sorted(set(labels.tolist()) - set(LABELS)):
         raise PalimpsestError(f"a probe of heads: the label {unknown[0]!r} is none of {', '.join(LABELS)}.")
@@ -123,12 +124,11 @@ def check(labels: np.ndarray, groups: np.ndarray) -> None:
         raise PalimpsestError(
             f"a probe of heads: {len(set(groups))} groups; it needs {GROUPS} at least, half of them to train on."
         )
-    folds = folds_of(groups, FOLDS)
-    for fold in range(FOLDS):
-        if len(present := set(labels[folds == fold].tolist())) < 2:
+    for name in HALVES:
+        if len(present := sorted(set(labels[halves == name].tolist()))) < 2:
             raise PalimpsestError(
-                f"a probe of heads: one half of the groups has only the label {present.pop()!r}. Give true and false "
-                "rows of each group."
+                f"a probe of heads: one half of the groups has only the label {', '.join(map(repr, present))}. Give "
+                "true and false rows of each group."
             )
 
 

@@ -81,16 +81,19 @@ def predicted(states: np.ndarray, labels: np.ndarray, people: np.ndarray) -> np.
     return said == labels[: len(said)]
 
 
-def predictions(states: np.ndarray, labels: np.ndarray, people: np.ndarray, folds: int = FOLDS) -> np.ndarray:
-    """What a probe that never saw the person says of each row; nothing where there are no two labels to tell apart."""
+def predictions(
+    states: np.ndarray, labels: np.ndarray, people: np.ndarray, folds: np.ndarray | None = None
+) -> np.ndarray:
+    """What a probe that never saw the person says of each row; nothing where there are no two labels to tell apart.
+
+    `folds` are those of the rows, `folds_of(people)` if they are not given.
+    """
     said = np.empty_like(labels)
     if len(set(labels)) < 2:
         return said[:0]
-    fold_of_row = folds_of(people, folds)
-    for fold in range(folds):
-        train, test = fold_of_row != fold, fold_of_row == fold
-        if not test.any():
-            continue
+    folds = folds_of(people) if folds is None else folds
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
         mean, scale = states[train].mean(0), states[train].std(0) + 1e-6
         probe = LogisticRegression(C=C, tol=TOLERANCE, max_iter=ITERATIONS)
         with warnings.catch_warnings():
@@ -100,10 +103,10 @@ def predictions(states: np.ndarray, labels: np.ndarray, people: np.ndarray, fold
     return said
 
 
-def folds_of(people: np.ndarray, folds: int = FOLDS) -> np.ndarray:
+def folds_of(people: np.ndarray) -> np.ndarray:
     """A fold for each person, the same whatever else is in the table, and as equal in size as can be."""
     order = sorted(set(people), key=_digest)
-    fold = {person: place % folds for place, person in enumerate(order)}
+    fold = {person: place % FOLDS for place, person in enumerate(order)}
     return np.array([fold[person] for person in people])
 
 

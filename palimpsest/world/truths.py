@@ -1,7 +1,9 @@
 """True and false statements about the people of a world, for probes of heads.
 
 Each fact that training shows is said once as it is and once with another value, in the same form, up to the value. The
-false values of an attribute are its true ones, dealt out to other people: each value is as often true as false.
+false values of an attribute are its true ones, dealt out to other people of the same half (halves.py): in each half a
+value is as often true as false. (Were it so only in both together, what one half says of a value would be wrong in the
+other, and a probe of values would fall below chance.)
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from palimpsest.halves import HALVES, half
 from palimpsest.world.forms import ATTRIBUTES, TRAINED_STATEMENTS, statement
 
 
@@ -26,7 +29,10 @@ def truths(world: Path, seed: int, most: int) -> Iterator[dict[str, Any]]:
         known = shown.loc[shown["attribute"] == attribute.name, ["person", "value"]]
         pairs = list(known.itertuples(index=False, name=None))
         pairs = rng.sample(pairs, min(len(pairs), most // (2 * len(ATTRIBUTES))))
-        for (person, value), wrong in zip(pairs, _others([value for _, value in pairs], rng), strict=True):
+        pairs.sort(key=lambda pair: half(pair[0]))  # stable: within a half as they were drawn
+        values = [[value for person, value in pairs if half(person) == name] for name in HALVES]
+        dealt = [wrong for each in values for wrong in _others(each, rng)]
+        for (person, value), wrong in zip(pairs, dealt, strict=True):
             if wrong == value:  # more than half of the people have it
                 continue
             form = rng.randrange(TRAINED_STATEMENTS)
