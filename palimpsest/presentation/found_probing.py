@@ -113,7 +113,7 @@ def allocated(tables: Tables) -> list[str]:
         if last != best:
             extremes += f", least with {last[1]}, {points(numbers[last[0]])}"
         sentences.append(
-            f"{block.title}{words} of {len(equal)} other ways to spend as many parameters "
+            f"{block.title}{words} of {len(equal)} other ways to spend as much "
             f"{better} keep more and {worse} less (intervals without zero), {extremes}."
         )
     return sentences

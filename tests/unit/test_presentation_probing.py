@@ -196,7 +196,7 @@ def test_the_table_of_probes_has_a_row_a_cell_and_a_column_a_probe(study):
 def test_the_table_of_allocations_starts_each_block_with_uniform(study):
     rows = list(csv.DictReader(io.StringIO(latex.as_csv(tables.make("selective", study)))))
     assert [row["allocation"] for row in rows] == ["uniform", "blocks", "laser", "mlp"]
-    assert [float(row["parameters"]) for row in rows] == pytest.approx([1, 1, 1.2, 1.004])
+    assert [float(row["size"]) for row in rows] == pytest.approx([1, 1, 1.2, 1.004])
     assert rows[0]["change"] == "" and float(rows[3]["change_low"]) == pytest.approx(0.16)
 
 
@@ -211,7 +211,7 @@ def test_sentences_say_which_probes_lose_most_and_which_algorithm_loses_less(stu
     assert "on 11 of 11 probes, and more on 0 (intervals without zero); entailment, two people +12.5" in whitened
     assert "they fall together" in found_probing.with_inference(study)[1]
     [spent] = found_probing.allocated(study)
-    assert "of 2 other ways to spend as many parameters 1 keep more and 1 less" in spent and "mlp, +18.0" in spent
+    assert "of 2 other ways to spend as much 1 keep more and 1 less" in spent and "mlp, +18.0" in spent
 
 
 def test_a_study_without_changes_or_low_rank_says_nothing_of_them(without):

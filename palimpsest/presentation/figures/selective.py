@@ -15,7 +15,7 @@ from palimpsest.presentation.data import Number, Quantity, Tables
 from palimpsest.presentation.level_names import level_title
 
 TITLE = "Compressing some matrices harder, against all alike"
-SAME = 0.02  # relative difference of parameters up to which they are equal; a rank a matrix is about 1 %
+SAME = 0.03  # relative difference of sizes up to which they are equal: uniform rounds every matrix down to a rank
 ROW = 0.17  # inches
 LETTERS, NAMES = 14, 1.2  # letters an inch; inches that the names of allocations take
 
@@ -27,23 +27,23 @@ class Block:
     title: str
     cells: list[Cell]
     names: list[str]
-    parameters: list[float]  # over the uniform cell's
+    sizes: list[float]  # measured bytes of the compressed matrices over the uniform cell's
 
     @property
     def equal(self) -> list[bool]:
-        return [abs(ratio - 1) <= SAME for ratio in self.parameters]
+        return [abs(ratio - 1) <= SAME for ratio in self.sizes]
 
 
 def blocks(tables: Tables) -> list[Block]:
     names = tables.allocations
-    parameters = tables.measured("parameters", names) if names else {}
+    bits = tables.measured("bits_per_weight", names) if names else {}
     groups: dict[tuple, list[Cell]] = {}
     for cell in names:
         groups.setdefault((cell.model, cell.method, cell.level, cell.seed), []).append(cell)
     found = []
     for (model, method, level, seed), cells in groups.items():
         cells.sort(key=lambda cell: names[cell] != UNIFORM)
-        ratios = [parameters[cell].value / parameters[cells[0]].value for cell in cells]
+        ratios = [bits[cell].value / bits[cells[0]].value for cell in cells]
         title = f"{model} " * (len(tables.models) > 1) + f"{method} {level_title(level)}" + f" s{seed}" * bool(seed)
         found.append(Block(title, cells, [names[cell] for cell in cells], ratios))
     return found
@@ -71,7 +71,7 @@ def shown(tables: Tables) -> list[Block]:
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
-    """A block a method and level, a row an allocation; hollow where it costs other parameters than uniform."""
+    """A block a method and level, a row an allocation; hollow where it costs other than uniform."""
     found = shown(tables)
     if not found:
         return style.nothing_to_draw(width, "No cell has an allocation and a uniform cell beside it.")
@@ -104,13 +104,13 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
 
 
 def _names(block: Block) -> list[str]:
-    """The allocations, with how many more parameters those cost that are not equal."""
-    rows = list(zip(block.names, block.parameters, block.equal, strict=True))[1:]
+    """The allocations, with how many more bytes those cost that are not equal."""
+    rows = list(zip(block.names, block.sizes, block.equal, strict=True))[1:]
     return [name if same else f"{name}, {percent(ratio - 1)}" for name, ratio, same in rows]
 
 
 def percent(change: float) -> str:
-    """How many more parameters: `+20 %`."""
+    """How much more: `+20 %`."""
     return f"{100 * change:+.0f} %".replace("-", "−")
 
 

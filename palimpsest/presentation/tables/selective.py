@@ -7,14 +7,14 @@ from palimpsest.presentation.data import Quantity, Tables
 from palimpsest.presentation.figures.selective import measures, shown
 from palimpsest.presentation.tables.latex import Column, Table, cell_columns
 
-TITLE = "Allocations at one level: parameters, and what is left"
+TITLE = "Allocations at one level: size, and what is left"
 
 
 def rows(tables: Tables) -> Table:
-    """A block a method and level, uniform first; parameters over the uniform cell's, then accuracy and perplexity."""
+    """A block a method and level, uniform first; size over the uniform cell's, then accuracy and perplexity."""
     columns = [
         Column("allocation", "allocation", right=False),
-        Column("parameters", "parameters", "of uniform's, %", 1, 100),
+        Column("size", "size", "of uniform's, %", 1, 100),
         Column("task", "task", right=False),
         Column("accuracy", "accuracy", "%", 1, 100),
         Column("change", "over uniform", "points", 1, 100),
@@ -33,9 +33,9 @@ def rows(tables: Tables) -> Table:
         if perplexity:
             found |= {"perplexity": tables.numbers(texts[0], block.cells)}
             found |= {"ratio": tables.numbers(perplexity[0], block.cells[1:])}
-        for cell, name, parameters in zip(block.cells, block.names, block.parameters, strict=True):
+        for cell, name, size in zip(block.cells, block.names, block.sizes, strict=True):
             row = {"model": cell.model, "label": cell.label, "level": cell.level, "seed": cell.seed}
-            row |= {"allocation": name, "parameters": parameters, "task": accuracy and accuracy[0].title}
+            row |= {"allocation": name, "size": size, "task": accuracy and accuracy[0].title}
             row |= {key: numbers.get(cell) for key, numbers in found.items()}
             table.add(row, new_block=cell == block.cells[0], bold=cell == block.cells[0])
     return table
