@@ -91,6 +91,8 @@ def read(states: np.ndarray, things: Labelled, options: Probe, subset: str = "al
                 f"{len(states) - 1}, or leave the key out."
             )
         layer_states = states[layer].astype(np.float32)
+        if not np.isfinite(layer_states).all():
+            raise PalimpsestError(f"layer {layer}: states that are no numbers, or beyond float16. Leave the cell out.")
         for name in options.classifiers:
             for metric in ("acc", "shuffled"):
                 yield task.outcome(name, layer, metric, "test", partial(task.right, name, layer_states))

@@ -35,7 +35,7 @@ def extract(model, tokenizer, rows: Sequence[Row], options: Probe) -> dict[str, 
 
     tokens = [_tokens(tokenizer, row) for row in rows]
     pools = {
-        pooling: [_places(pooling, tokenizer, row, *read) for row, read in zip(rows, tokens, strict=True)]
+        pooling: [_places(pooling, tokenizer, row, *own) for row, own in zip(rows, tokens, strict=True)]
         for pooling in options.pooling
     }
     same: dict[tuple[int, ...], list[int]] = {}

@@ -198,6 +198,13 @@ def test_a_layer_that_is_not_there_is_refused():
         list(sentences.outcomes({"mean": np.stack([states] * 3)}, rows, Probe(layers=[0, 5])))
 
 
+def test_states_that_are_no_numbers_are_refused():
+    states, rows = synthetic(count=120)
+    states[7, 3] = np.inf
+    with pytest.raises(PalimpsestError, match="layer 0: states that are no numbers"):
+        list(sentences.outcomes({"mean": states[None]}, rows, Probe()))
+
+
 def test_from_the_grammar_to_outcomes_by_way_of_the_files(decoder, tiny_tokenizer, tmp_path):
     (tmp_path / "world.json").write_text('{"seed": 0}')
     data, options = tmp_path / "bigram_shift", Probe(rows=100, pooling=["mean", "last"], layers=[2])
