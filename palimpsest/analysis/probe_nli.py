@@ -66,8 +66,9 @@ def together(metrics: pandas.DataFrame) -> pandas.DataFrame:
                     dict(zip(VARIANT, cell, strict=True)) | _key(group, task, "probe_change") | change.to_dict()
                     for cell, change in found.iterrows()
                 ]
-                if len(found) >= FEWEST:
-                    pairs = found["value"].to_numpy(), inference.loc[found.index, "value"].to_numpy()
+                pairs = found["value"].to_numpy(), inference.loc[found.index, "value"].to_numpy()
+                # Where nothing changes there is nothing to rank.
+                if len(found) >= FEWEST and all(len(set(values)) > 1 for values in pairs):
                     row = {"model": model} | CONTROL | _key(group, task, "probe_nli_spearman")
                     rows.append(row | spearman(*pairs).row())
     return pandas.DataFrame(rows, columns=COLUMNS)

@@ -39,7 +39,7 @@ def fallen(tables: Tables) -> list[str]:
             if len(found) < 2:
                 continue
             lost = [pair for pair in found if pair[1].high < 0]
-            most = ", ".join(f"{reading.title} {points(number)}" for reading, number in found[:MOST])
+            most = ", ".join(f"{reading.title} {points(number)}" for reading, number in found[:-1][:MOST])
             kept, least = found[-1]
             sentences.append(
                 f"{named(tables, cell)}: {len(lost)} of {len(found)} probes read less than from the dense model "

@@ -59,6 +59,7 @@ def test_the_rank_correlation_stands_at_the_dense_model(tie, rho):
 def test_no_correlation_of_fewer_than_four_cells_and_none_without_inference():
     few = dict(list(CELLS.items())[: FEWEST - 1])
     assert not (together(rows(cells=few))["metric"] == "probe_nli_spearman").any()
+    assert not (together(rows(tie=0.0))["metric"] == "probe_nli_spearman").any(), "probes that change nowhere"
     table = rows()
     assert together(table[table["task"] != "entailment"]).empty
     assert together(table[table["metric"] == "difference"]).empty
