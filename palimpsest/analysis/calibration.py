@@ -121,7 +121,8 @@ def contrasts(answers: pandas.DataFrame, cells: Mapping[Cell, Calibrated]) -> pa
             key: found.pivot(index="question", columns="seed", values="correct")
             for key, found in asked.groupby(["model", "label", "level"])
         }
-        for metric, label, estimate in _contrasts(labels, right, people):
+        answering = [label for label in labels if (label.model, label.label, label.level) in right]  # encoders do not
+        for metric, label, estimate in _contrasts(answering, right, people):
             key = (label.model, label.label, label.level)
             name = {"model": label.model, "label": label.label, "method": label.method, "level": label.level}
             shared = name | {"recovery": "none", "task": task, "subset": "shown", "metric": metric} | estimate.row()
