@@ -40,9 +40,11 @@ def at_equal_bytes(answers: pandas.DataFrame, measurements: pandas.DataFrame | N
     for model in plain["model"].unique():
         found = sizes.get((model, *(CONTROL[column] for column in VARIANT[1:])))
         dense |= {} if found is None else {model: found}
+    tasks = {model: set(plain.loc[plain["model"] == model, "task"]) for model in dense}
     rows: list[dict] = []
     for small, large in itertools.permutations(dense, 2):
-        cells = _cells(plain, large) if dense[large] > dense[small] else {}
+        # An encoder is not compared with a decoder, which answers other tasks.
+        cells = _cells(plain, large) if dense[large] > dense[small] and tasks[small] == tasks[large] else {}
         if not cells:
             continue
         candidates = {key: found for key, found in cells.items() if sizes.get(key, np.inf) <= dense[small]}
