@@ -19,7 +19,7 @@ os.environ.update(PYTHONPATH=workflow.basedir, PATH=f"{os.path.dirname(sys.execu
 from palimpsest import settings
 from palimpsest.evaluation import definition
 from palimpsest.evaluation.data import check_training, local_folder
-from palimpsest.grid import NONE, WILDCARDS, Grid
+from palimpsest.grid import NONE, WILDCARDS, Grid, Variant
 from palimpsest.levels import from_path
 from palimpsest.presentation import names
 from palimpsest.probing import definition as probes

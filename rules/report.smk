@@ -95,7 +95,7 @@ rule tables:
         folder=lambda wildcards, output: os.path.dirname(output.tables[0]),
         names=TABLES,
         source=names.page_source(),
-        cells=[cell.id for cell in grid.cells()],
+        cells=[cell.id for cell in grid.cells() if grid.tasks(Variant(cell))],
     shell:
         "python scripts/table.py --name {params.names:q} --tables {params.results:q} --output {params.folder:q} "
         "--expect {params.cells:q} --times {output.times:q} 2> {log:q}"

@@ -53,7 +53,7 @@ def figures(tables: Tables) -> list[str]:
         "models": world and 0 < len(shared_cells(cells)) <= MOST_CELLS,
         "origins": compressed and len(cells) <= MOST_CELLS and bool(origins.panels_of(tables)),
         "lengths": compressed and len(cells) <= MOST_CELLS and bool(lengths.kinds_of(tables)),
-        "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
+        "recovery": bool(tables.recoveries) and tables.has(quantities.POOLS["U"]),
         "displaced": recovers(tables) and bool(arms_of.scored(tables)),
         "displaced_frequency": recovers(tables) and bool(arms_of.scored(tables)),
         "prompt_length": bool(prompt_length.lengths_of(tables)) and bool(quantities.judged(tables)),
@@ -87,7 +87,7 @@ def figures(tables: Tables) -> list[str]:
 
 def recovers(tables: Tables) -> bool:
     """Whether a compressed cell has a recovery."""
-    return any(not cell.is_dense for cell in tables.recovered)
+    return any(not cell.is_dense for cell in tables.recoveries)
 
 
 def tables_of(tables: Tables) -> list[str]:
@@ -103,7 +103,7 @@ def tables_of(tables: Tables) -> list[str]:
         "judge": bool(quantities.judge_tasks(tables)),
         "equal_bytes": bool((tables.metrics["metric"] == "cells_at_equal_bytes").any()),
         "calibration": tables.has(quantities.LEAKAGE),
-        "recovery": bool(tables.recovered) and tables.has(quantities.POOLS["U"]),
+        "recovery": bool(tables.recoveries) and tables.has(quantities.POOLS["U"]),
         "arms": recovers(tables) and bool(arms_of.scored(tables)),
         "choices": bool(tables.metrics["metric"].isin(("choice_share", "chosen")).any()),
         "regimes": recovers(tables) and (tables.folder / "similarity.parquet").exists(),

@@ -199,10 +199,20 @@ class Tables:
             cell: names[key] for cell in self.cells if (key := tuple(getattr(cell, part) for part in CELL)) in names
         }
 
-    @property
+    @cached_property
     def recoveries(self) -> dict[Cell, list[str]]:
-        """The same without the twins of cross-fitted recoveries, which differ from them by the people of their text."""
-        return {cell: [name for name in names if not name.endswith(SWAPPED)] for cell, names in self.recovered.items()}
+        """The same without the twins of cross-fitted recoveries, which differ from them by the people of their text;
+        of cells that answer, without a recovery too, the task that recoveries are judged by: the first of the study."""
+        from palimpsest.presentation import quantities
+
+        world, first = [quantities.CLOSED_BOOK], quantities.accuracies(self)
+        task = next((quantity.task for quantity in [*world, *first] if self.has(quantity)), None)
+        answering = set(self.cells if task is None else self.answering(task))
+        return {
+            cell: [name for name in names if not name.endswith(SWAPPED)]
+            for cell, names in self.recovered.items()
+            if cell in answering
+        }
 
     @cached_property
     def arms(self) -> dict[str, str]:
@@ -241,14 +251,21 @@ class Tables:
         )
         return chosen & (metrics["scoring"] == quantity.scoring) if quantity.scoring is not None else chosen
 
+    def answering(self, task: str) -> list[Cell]:
+        """The cells of the models that answer a task: an encoder answers what it was fine-tuned for, if anything."""
+        rows = self.metrics[(self.metrics["task"] == task) & (self.metrics["recovery"] == "none")]
+        models = set(rows["model"])
+        return [cell for cell in self.cells if cell.model in models]
+
     def numbers(
         self, quantity: Quantity, cells: Iterable[Cell] | None = None, recovery: str = "none"
     ) -> dict[Cell, Number]:
-        """The quantity of every cell. A cell without it is an error that names it, never left out or averaged over."""
+        """The quantity of every cell whose model answers the task. A cell without it is an error that names it, never
+        left out or averaged over."""
         rows = self.metrics[self._rows(quantity) & (self.metrics["recovery"] == recovery)]
         return self._one_each(
             rows,
-            self.cells if cells is None else list(cells),
+            self.answering(quantity.task) if cells is None else list(cells),
             f"{quantity}",
             "metrics.parquet",
             quantity.may_lack_verdict,

@@ -112,7 +112,7 @@ def regimes(tables: Tables) -> str:
 
 
 def _is_measured(tables: Tables) -> bool:
-    return bool(tables.recovered) and (tables.folder / "latency.parquet").exists() and bool(tables.models)
+    return bool(tables.recoveries) and (tables.folder / "latency.parquet").exists() and bool(tables.models)
 
 
 def _against(weights: str, mine: list[Pair]) -> str:

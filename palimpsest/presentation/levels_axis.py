@@ -39,8 +39,10 @@ def rows_of(tables: Tables, asked: Sequence[Quantity]) -> list[Row]:
     """One row a quantity and model."""
     rows = []
     for model in tables.models:
-        cells = [cell for cell in tables.cells if cell.model == model]
         for quantity in asked:
+            cells = [cell for cell in tables.answering(quantity.task) if cell.model == model]
+            if not cells:
+                continue
             numbers = tables.numbers(quantity, cells)
             scaled = {cell: number.times(100 if quantity.percent else 1) for cell, number in numbers.items()}
             ylabel = "accuracy (%)" if quantity.percent else "perplexity"

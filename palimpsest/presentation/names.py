@@ -10,7 +10,7 @@ from palimpsest.analysis.arms import TEXT, arms
 from palimpsest.analysis.classification import CLASSES, INFERENCE
 from palimpsest.analysis.siblings import LOW_RANK, of_allocations
 from palimpsest.evaluation.judge import is_judged
-from palimpsest.grid import NONE, Cell, Grid
+from palimpsest.grid import NONE, Cell, Grid, Variant
 from palimpsest.halves import HALVES
 from palimpsest.levels import parse
 from palimpsest.probing.definition import probes
@@ -265,8 +265,14 @@ def _sweeps(study: Study) -> dict[str, list[str]]:
 
 
 def _recovers(study: Study) -> bool:
-    """Whether a compressed cell has a recovery."""
-    return any(variant.recovery != NONE and not variant.cell.is_dense for variant in Grid(study).variants())
+    """Whether a compressed cell has a recovery, and answers without it the task that recoveries are judged by
+    (Tables.recoveries)."""
+    grid, judged = Grid(study), [task for task in study.tasks if _right_or_wrong(task)]
+    task = "closed_book" if "closed_book" in judged else next(iter(judged), None)
+    return any(
+        variant.recovery != NONE and not variant.cell.is_dense and task in (None, *grid.tasks(Variant(variant.cell)))
+        for variant in grid.variants()
+    )
 
 
 def _plants(study: Study) -> bool:

@@ -37,6 +37,7 @@ class Section:
     """A question of the report and what answers it."""
 
     id: str
+    name: str  # in the navigation
     question: str
     sentences: list[str]
     figures: list[str] = field(default_factory=list)
@@ -54,43 +55,123 @@ def sections(study: Tables) -> list[Section]:
     tally = [f"Of {len(claims)} claims: {', '.join(verdicts)}."] if claims else []
     losses = [*summary.lost(study), *summary.size(study)]
     every = [
-        Section("lost", "What was lost, by which method, at which size?", losses,
-                ["accuracy", "tasks", "language", "knowledge_bits", "flips", "nli_rate"],
-                ["cells", "tasks", "flips", "matching"]),
-        Section("perplexity", "Does perplexity warn of lost knowledge?", summary.hidden(study),
-                ["knowledge_vs_perplexity"]),
-        Section("calibration", "Which calibration keeps knowledge?", summary.calibrated(study), ["calibration"],
-                ["calibration"]),
-        Section("reading", "Where do answers come from, and what does length cost?", [], ["origins", "lengths"]),
-        Section("bytes", "A small dense model, or a large one compressed?", [], [], ["equal_bytes"]),
-        Section("selective", "Is a level better spent on some matrices than on all?", found_probing.allocated(study),
-                ["selective"], ["selective"]),
-        Section("models", "What do the same cells lose on different models?", [], ["models"]),
-        Section("judge", "What does the judge say, and can it be believed?", summary.judged(study), [], ["judge"]),
-        Section("recovery", "What came back, and was only displaced?", found_displaced.came_back(study),
-                ["displaced", "displaced_frequency", "recovery"], ["arms", "recovery"]),
-        Section("prompts", "What do longer soft prompts buy, and choosing among them?",
-                [*found_prompts.lengths(study), *found_prompts.dynamic(study)],
-                ["prompt_length", "choices"], ["choices"]),
-        Section("planted", "Does the estimator find what was planted?", found_planted.calibration(study), ["planted"]),
-        Section("cost", "How large are recoveries?", found_of_recoveries.parameters(study), ["cost"]),
-        Section("regimes", "Do recoveries bring attention and activations back?", found_of_recoveries.moved(study),
-                ["regimes", "heads"], ["regimes"]),
-        Section("probes", "What do the representations still hold?", 
-                [*found_probing.still_held(study), *found_probing.fallen(study), *found_probing.algorithms(study),
-                 *found_displaced.unsaid(study)],
-                ["probes", "probe_rate", "probe_selectivity", "probe_layers", "probe_heads", "unsaid"], ["probes"]),
-        Section("inference", "Do probes and entailment fall together?", found_probing.with_inference(study),
-                ["probe_nli"]),
-        Section("representation", "What became of the representations?", found_represented.found(study),
-                ["cka", "logit_lens", "spectra", "sensitivity"], ["spectra"]),
-        Section("leaks", "Did calibration or recovery see what was asked?", summary.leaked(study), [], ["leaks"]),
-        Section("claims", "Which claims hold here?", tally, [], ["claims"]),
-        Section("latency", "What do recoveries cost in time?", found_of_recoveries.seconds(study), ["latency"],
-                ["latency_pairs", "latency"], measured=True),
-        Section("speed", "What does compression buy in time and size?", [], ["accuracy_cost"], [], measured=True),
-        Section("time", "Where did the time go?", summary.spent(study), ["time"], ["time"], measured=True),
-    ]  # fmt: skip
+        Section(
+            "lost",
+            "Lost",
+            "What was lost, by which method, at which size?",
+            losses,
+            ["accuracy", "tasks", "language", "knowledge_bits", "flips", "nli_rate"],
+            ["cells", "tasks", "flips", "matching"],
+        ),
+        Section(
+            "perplexity",
+            "Perplexity",
+            "Does perplexity warn of lost knowledge?",
+            summary.hidden(study),
+            ["knowledge_vs_perplexity"],
+        ),
+        Section(
+            "calibration",
+            "Calibration",
+            "Which calibration keeps knowledge?",
+            summary.calibrated(study),
+            ["calibration"],
+            ["calibration"],
+        ),
+        Section(
+            "reading", "Reading", "Where do answers come from, and what does length cost?", [], ["origins", "lengths"]
+        ),
+        Section("bytes", "Bytes", "A small dense model, or a large one compressed?", [], [], ["equal_bytes"]),
+        Section(
+            "selective",
+            "Selective",
+            "Is a level better spent on some matrices than on all?",
+            found_probing.allocated(study),
+            ["selective"],
+            ["selective"],
+        ),
+        Section("models", "Models", "What do the same cells lose on different models?", [], ["models"]),
+        Section(
+            "judge", "Judge", "What does the judge say, and can it be believed?", summary.judged(study), [], ["judge"]
+        ),
+        Section(
+            "recovery",
+            "Came back",
+            "What came back, and was only displaced?",
+            found_displaced.came_back(study),
+            ["displaced", "displaced_frequency", "recovery"],
+            ["arms", "recovery"],
+        ),
+        Section(
+            "prompts",
+            "Prompts",
+            "What do longer soft prompts buy, and choosing among them?",
+            [*found_prompts.lengths(study), *found_prompts.dynamic(study)],
+            ["prompt_length", "choices"],
+            ["choices"],
+        ),
+        Section(
+            "planted",
+            "Planted",
+            "Does the estimator find what was planted?",
+            found_planted.calibration(study),
+            ["planted"],
+        ),
+        Section("cost", "Size", "How large are recoveries?", found_of_recoveries.parameters(study), ["cost"]),
+        Section(
+            "regimes",
+            "Inside",
+            "Do recoveries bring attention and activations back?",
+            found_of_recoveries.moved(study),
+            ["regimes", "heads"],
+            ["regimes"],
+        ),
+        Section(
+            "probes",
+            "Probes",
+            "What do the representations still hold?",
+            [
+                *found_probing.still_held(study),
+                *found_probing.fallen(study),
+                *found_probing.algorithms(study),
+                *found_displaced.unsaid(study),
+            ],
+            ["probes", "probe_rate", "probe_selectivity", "probe_layers", "probe_heads", "unsaid"],
+            ["probes"],
+        ),
+        Section(
+            "inference",
+            "Inference",
+            "Do probes and entailment fall together?",
+            found_probing.with_inference(study),
+            ["probe_nli"],
+        ),
+        Section(
+            "representation",
+            "States",
+            "What became of the representations?",
+            found_represented.found(study),
+            ["cka", "logit_lens", "spectra", "sensitivity"],
+            ["spectra"],
+        ),
+        Section(
+            "leaks", "Leaks", "Did calibration or recovery see what was asked?", summary.leaked(study), [], ["leaks"]
+        ),
+        Section("claims", "Claims", "Which claims hold here?", tally, [], ["claims"]),
+        Section(
+            "latency",
+            "Speed",
+            "What do recoveries cost in time?",
+            found_of_recoveries.seconds(study),
+            ["latency"],
+            ["latency_pairs", "latency"],
+            measured=True,
+        ),
+        Section(
+            "speed", "Bought", "What does compression buy in time and size?", [], ["accuracy_cost"], [], measured=True
+        ),
+        Section("time", "Time", "Where did the time go?", summary.spent(study), ["time"], ["time"], measured=True),
+    ]
     for section in every:
         section.sentences = [unbroken(sentence) for sentence in section.sentences]
     drawable, makeable = available.figures(study), available.tables_of(study)

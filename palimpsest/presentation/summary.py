@@ -51,12 +51,12 @@ def few(items: Iterable[str]) -> str:
 
 def lost(tables: Tables) -> list[str]:
     """The dense model's accuracy, then at each family's harshest level every method's, best first."""
-    headline = next(iter(quantities.accuracies(tables)), None)
-    if headline is None or not tables.models:
-        return []
-    numbers = tables.numbers(headline)
     sentences = []
     for model in tables.models:
+        asked = [quantity for quantity in quantities.accuracies(tables) if _answers(tables, model, quantity)]
+        if not asked:
+            continue
+        headline, numbers = asked[0], tables.numbers(asked[0])
         sentences.append(f"{model}, dense: {headline.title} {percent(numbers[tables.dense(model)])}.")
         cells = [cell for cell in tables.cells if cell.model == model and not cell.is_dense]
         for name in dict.fromkeys(family(cell) for cell in cells):
@@ -70,14 +70,18 @@ def lost(tables: Tables) -> list[str]:
     return sentences
 
 
+def _answers(tables: Tables, model: str, quantity: Quantity) -> bool:
+    return any(cell.model == model for cell in tables.answering(quantity.task))
+
+
 def size(tables: Tables) -> list[str]:
     """Small dense against large compressed: which cells take at most a control's bytes and know more."""
     if not (tables.has(quantities.BITS) and tables.models):
         return []
     bits, bytes_total = tables.numbers(quantities.BITS), tables.measured("bytes_total")
     sentences = []
-    for small in (cell for cell in tables.cells if cell.is_dense and cell.model not in tables.models):
-        others = [cell for cell in tables.cells if not cell.is_dense]
+    for small in (cell for cell in bits if cell.is_dense and cell.model not in tables.models):
+        others = [cell for cell in bits if not cell.is_dense]
         within = [cell for cell in others if bytes_total[cell].value <= bytes_total[small].value]
         better = [cell for cell in within if bits[cell].low > bits[small].high]
         dense = f"{small.model} (dense, {bytes_total[small].value / 1e6:.2f} MB) knows {bits[small].value:,.0f} bits"
@@ -97,7 +101,7 @@ def hidden(tables: Tables) -> list[str]:
     """How many cells keep perplexity within 5 % and lose at least 5 points, for each text without known facts."""
     if not tables.has(quantities.CLOSED_BOOK_CHANGE):
         return []
-    cells = [cell for cell in tables.cells if not cell.is_dense]
+    cells = [cell for cell in tables.answering(quantities.CLOSED_BOOK.task) if not cell.is_dense]
     change = tables.numbers(quantities.CLOSED_BOOK_CHANGE, cells)
     sentences = []
     for kind in quantities.perplexities(tables, "relative_perplexity", quantities.WITHOUT_KNOWN_FACTS):

@@ -17,8 +17,9 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A panel a method and level, a row a calibration, best on average first: the mean over seeds, and each seed."""
     swept = sweeps(tables.calibrations)
     cells: dict[tuple, dict[str, list]] = {}
+    answering = tables.answering(quantities.CLOSED_BOOK.task)
     for cell, name in tables.calibrations.items():
-        if (base := base_label(cell.label, name)) in swept:
+        if cell in answering and (base := base_label(cell.label, name)) in swept:
             cells.setdefault((cell.model, base, cell.level), {}).setdefault(name, []).append(cell)
     every = [cell for found in cells.values() for seeds in found.values() for cell in seeds]
     mean = {cell: number.times(100) for cell, number in tables.numbers(quantities.SEED_MEAN, every).items()}

@@ -24,14 +24,14 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     names = cell_titles(cells, several_models=len(tables.models) > 1)
     for panel, (lost, gained) in zip(grid.flat, asked, strict=False):
         for quantity, side, color, hatch in ((lost, -1, LOST, None), (gained, 1, GAINED, "//////")):
-            numbers = [number.times(100) for number in tables.numbers(quantity, cells).values()]
+            asked_of = tables.answering(quantity.task)
+            places = [place for place, cell in enumerate(cells) if cell in asked_of]
+            numbers = [tables.numbers(quantity, [cells[place]])[cells[place]].times(100) for place in places]
             lengths = [side * number.value for number in numbers]
             below, above = zip(*(number.errors for number in numbers), strict=True)
             arms = [below, above] if side > 0 else [above, below]
-            panel.barh(
-                range(len(cells)), lengths, height=0.72, color=color, hatch=hatch, edgecolor="white", linewidth=0
-            )
-            panel.errorbar(lengths, range(len(cells)), xerr=arms, linestyle="none", color=style.INK, elinewidth=0.8)
+            panel.barh(places, lengths, height=0.72, color=color, hatch=hatch, edgecolor="white", linewidth=0)
+            panel.errorbar(lengths, places, xerr=arms, linestyle="none", color=style.INK, elinewidth=0.8)
         panel.axvline(0, color=style.INK, linewidth=0.8)
         panel.set_title((lost.title[:1].upper() + lost.title[1:]).replace(", ", ",\n"))
         panel.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")

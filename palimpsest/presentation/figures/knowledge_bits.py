@@ -21,10 +21,11 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     panel = figure.subplots()
     handles: dict[str, object] = {}
     points, named = [], []
-    several = len(tables.models) > 1
-    many = len(tables.cells) > labels.MOST
-    frontier = _frontier(tables.cells, bits, size)
-    for cell in tables.cells:
+    cells = list(bits)
+    several = len({cell.model for cell in cells if not cell.is_dense}) > 1
+    many = len(cells) > labels.MOST
+    frontier = _frontier(cells, bits, size)
+    for cell in cells:
         number, x, look = bits[cell].times(factor), size[cell].value / 1e6, tables.looks[cell.label]
         below, above = number.errors
         marker = {"markersize": 9} if cell.is_dense else {}
@@ -47,8 +48,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     order = [label for label in tables.labels if label in handles]
     style.legend(figure, [handles[label] for label in order], order)
     bars = [
-        (x, factor * bits[cell].low, x, factor * bits[cell].high)
-        for cell, (x, _) in zip(tables.cells, points, strict=True)
+        (x, factor * bits[cell].low, x, factor * bits[cell].high) for cell, (x, _) in zip(cells, points, strict=True)
     ]
     labels.place(panel, named, points, bars)
     return figure

@@ -21,7 +21,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     rows = -(-len(kinds) // columns)
     figure = style.new_figure(width, 0.5 + 3.1 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)[: len(kinds)]
-    cells = [cell for cell in tables.cells if not cell.is_dense]
+    cells = [cell for cell in tables.answering(quantities.CLOSED_BOOK.task) if not cell.is_dense]
     change = {cell: number.times(100) for cell, number in tables.numbers(quantities.CLOSED_BOOK_CHANGE, cells).items()}
     handles: dict[str, object] = {}
     for panel, kind in zip(panels, kinds, strict=True):
@@ -43,7 +43,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         panel.set_ylabel("closed book, change (points)")
     handles["perplexity does not warn"] = Patch(facecolor=style.SHADE)
     style.legend(figure, list(handles.values()), list(handles))
-    several = len(tables.models) > 1
+    several = len({cell.model for cell in cells}) > 1
     for panel, kind in zip(panels, kinds, strict=True):
         growth = {cell: _percent(number) for cell, number in tables.numbers(kind, cells).items()}
         points = [(growth[cell].value, change[cell].value) for cell in cells]

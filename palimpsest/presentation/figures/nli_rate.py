@@ -21,7 +21,7 @@ def panels_of(tables: Tables) -> list[tuple[str, Quantity, float, str]]:
     for model in tables.models:
         dense, cells = tables.dense(model), rate_axis.low_rank(tables, model)
         for quantity, chance in quantities.classified(tables):
-            for recovery in ["none", *tables.recoveries.get(dense, [])]:
+            for recovery in ["none", *tables.recovered.get(dense, [])]:
                 there = tables.where_it_stands(quantity, recovery)
                 if dense in there and any(cell in there for cell in cells):
                     found.append((model, quantity, chance, recovery))
@@ -47,7 +47,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         handles["chance"] = rate_axis.draw_floor(panel, 100 * chance, style.DOTTED)
         handles |= rate_axis.draw_labels(panel, tables, {cell: there[cell] for cell in cells}, dense.value, rates)
         for recovery in again(tables, cells) if before == "none" else []:
-            some = [cell for cell in cells if recovery in tables.recoveries.get(cell, [])]
+            some = [cell for cell in cells if recovery in tables.recovered.get(cell, [])]
             numbers = {cell: number.times(100) for cell, number in tables.numbers(quantity, some, recovery).items()}
             drawn = rate_axis.draw_again(panel, tables, numbers, rates)
             handles[f"hollow: + {recovery}"] = next(iter(drawn.values()))
@@ -68,7 +68,7 @@ def again(tables: Tables, cells: list[Cell]) -> list[str]:
     for label in dict.fromkeys(cell.label for cell in cells):
         levels: dict[str, set[str]] = {}
         for cell in (cell for cell in cells if cell.label == label):
-            for recovery in tables.recoveries.get(cell, []):
+            for recovery in tables.recovered.get(cell, []):
                 levels.setdefault(recovery, set()).add(cell.level)
         for recovery, found in levels.items():
             lines[recovery] = lines.get(recovery, 0) + (len(found) >= AGAIN)

@@ -10,7 +10,7 @@ TITLE = "Every cell: size, knowledge and perplexity"
 
 
 def rows(tables: Tables) -> Table:
-    """One row a cell, without recovery; every column is filled or the table fails."""
+    """One row a cell, without recovery; every column is filled where the model answers its task, or the table fails."""
     asked = columns_of(tables)
     sizes = [Column("bits_per_weight", "bits", "per weight"), Column("bytes_total", "size", "MB", 2, 1e-6)]
     table = Table([*cell_columns(tables), *sizes, *(column for column, _ in asked)])
@@ -20,7 +20,7 @@ def rows(tables: Tables) -> Table:
     for cell in tables.cells:
         row = {"model": cell.model, "label": cell.label, "level": cell.level, "seed": cell.seed}
         row |= {"bits_per_weight": bits[cell].value, "bytes_total": size[cell].value}
-        row |= {key: numbers[cell] for key, numbers in values.items()}
+        row |= {key: numbers.get(cell) for key, numbers in values.items()}
         table.add(row, new_block=before is not None and (cell.model, cell.label) != before, bold=cell.is_dense)
         before = (cell.model, cell.label)
     return table

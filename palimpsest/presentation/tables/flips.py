@@ -27,8 +27,8 @@ def rows(tables: Tables) -> Table:
         Column("n", "questions", "", 0),
     ]
     table = Table([*cell_columns(tables), *columns])
-    cells = [cell for cell in tables.cells if not cell.is_dense]
     for lost, _ in quantities.flips(tables):
+        cells = [cell for cell in tables.answering(lost.task) if not cell.is_dense]
         values = {
             metric: tables.numbers(replace(lost, metric=metric), cells)
             for metric in ("lost", "gained", "difference", *ALONE)

@@ -28,7 +28,7 @@ def rows(tables: Tables) -> Table:
     table = Table([*named, *columns])
     for lost, _ in quantities.flips(tables):
         verdicts = tables.numbers(
-            replace(lost, metric="matching"), [cell for cell in tables.cells if not cell.is_dense]
+            replace(lost, metric="matching"), [cell for cell in tables.answering(lost.task) if not cell.is_dense]
         )
         stops = tables.where_it_stands(replace(lost, metric="stops_matching", may_lack_verdict=True))
         for index, ((model, label), cells) in enumerate(_labels(verdicts)):
