@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from palimpsest.presentation.summary import few
 
 PANEL = 1.6  # inches: the least width of a panel that can be read
 HEIGHT = 1.45
+CHARACTERS = 15  # to an inch of the line below the panels
 APART = 0.5  # points of rate between the labels at one rate
 XLABEL = "bytes of the compressed matrices that are saved (%)"
 
@@ -126,8 +128,9 @@ def say_absent(figure: Figure, tables: Tables, absent: Sequence[Cell], what: str
     """A line below the panels that names the low-rank cells without this, where there are any."""
     if absent:
         names = few(cell_titles(list(dict.fromkeys(absent)), several_models=len(tables.models) > 1))
-        label = figure.get_supxlabel()
-        figure.supxlabel(f"{label}\n{what}: {names}" if label else f"{what}: {names}", fontsize=7.5)
+        characters = int(CHARACTERS * figure.get_figwidth())
+        lines = [figure.get_supxlabel(), *textwrap.wrap(f"{what}: {names}", characters)]
+        figure.supxlabel("\n".join(filter(None, lines)), fontsize=7.5)
 
 
 def in_order(tables: Tables, handles: Mapping[str, object], *first: str) -> tuple[list, list[str]]:

@@ -33,15 +33,11 @@ def of_study(tables: Tables, scoring: str) -> list[Cell]:
 
 
 def titles(tables: Tables, cells: list[Cell]) -> list[str]:
-    """Cells in few words."""
+    """Cells in few words, under their model where there are several."""
     several = len({cell.model for cell in cells}) > 1
-    words = cell_titles(cells, several)
-    if not several:
-        words = ["dense" if cell.is_dense else word for cell, word in zip(cells, words, strict=True)]
-    return [
-        f"{cell.model} " * several + "random weights" if cell.label == RANDOM else word
-        for cell, word in zip(cells, words, strict=True)
-    ]
+    words = ["random weights" if cell.label == RANDOM else "dense" if cell.is_dense else "" for cell in cells]
+    words = [word or title for word, title in zip(words, cell_titles(cells, several_models=False), strict=True)]
+    return [f"{cell.model}\n{word}" if several else word for cell, word in zip(cells, words, strict=True)]
 
 
 def texts_of(tables: Tables, scoring: str) -> str:

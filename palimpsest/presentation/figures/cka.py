@@ -21,7 +21,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     columns = max(1, min(len(cells), int((width - 0.5) / PANEL)))
     bands = -(-len(cells) // columns)
     columns = -(-len(cells) // bands)
-    figure = style.new_figure(width, 0.55 + bands * (min(PANEL, (width - 0.7) / columns) + 0.25))
+    figure = style.new_figure(width, 0.55 + bands * (min(PANEL, (width - 0.7) / columns) + 0.35))
     axes = figure.subplots(bands, columns, squeeze=False)
     drawn = None
     for panel in axes.flat[len(cells) :]:

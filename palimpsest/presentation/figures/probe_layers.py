@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from palimpsest.grid import Cell
 from palimpsest.presentation import probes_of, rate_axis, style
 from palimpsest.presentation.data import Tables
-from palimpsest.presentation.figures.probe_rate import name_axes, panels_of
+from palimpsest.presentation.figures.probe_rate import name_axes, panels_of, titled
 from palimpsest.presentation.level_names import cell_titles, level_title, severity
 from palimpsest.presentation.probes_of import Reading
 
@@ -50,7 +50,7 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             handles[name] = panel.errorbar(
                 layers, [number.value for number in numbers], arms, linestyle=look.line, linewidth=1.0, **look.points
             )
-        panel.set_title(f"{reading.model}: {reading.title}" if len(tables.models) > 1 else reading.title, fontsize=7)
+        panel.set_title(titled(reading, asked), fontsize=7)
         panel.set_xticks(layers if len(layers) <= 7 else layers[:: -(-len(layers) // 6)])
         panel.grid(axis="x", visible=False)
     name_axes(panels, [reading.axis for reading in asked])

@@ -50,8 +50,7 @@ def draw_metric(tables: Tables, width: float, metric: str | None) -> Figure:
         of_cells = {cell: numbers[cell] for cell in cells}
         handles |= rate_axis.draw_labels(panel, tables, of_cells, numbers[dense].value, rate_axis.saved(tables, cells))
         absent += probes_of.unread(tables, reading)
-        model = f"{reading.model}: " if len(tables.models) > 1 else ""
-        panel.set_title(f"{model}{reading.title}\nlayer {layer}", fontsize=6.8)
+        panel.set_title(f"{titled(reading, asked)}\nlayer {layer}", fontsize=6.8)
     name_axes(panels, [reading.axis if metric is None else "selectivity (points)" for reading in asked])
     rate_axis.finish(figure, panels)
     if metric is None:
@@ -60,6 +59,12 @@ def draw_metric(tables: Tables, width: float, metric: str | None) -> Figure:
     rate_axis.say_absent(figure, tables, absent, "not probed, or not by all")
     style.legend(figure, *rate_axis.in_order(tables, handles, "dense"))
     return figure
+
+
+def titled(reading: Reading, asked: list[Reading]) -> str:
+    """A probe in words, under its model where the panels are of several."""
+    several = len({other.model for other in asked}) > 1
+    return f"{reading.model}\n{reading.title}" if several else reading.title
 
 
 def name_axes(panels: list, names: list[str]) -> None:
