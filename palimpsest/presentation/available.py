@@ -34,6 +34,7 @@ def figures(tables: Tables) -> list[str]:
     )
 
     cells = [cell for cell in tables.cells if not cell.is_dense]
+    asked = [cell for cell in tables.answering(quantities.CLOSED_BOOK.task) if not cell.is_dense]
     few = told_apart(cells)
     compressed = bool(tables.models)
     kinds = quantities.perplexities(tables, "relative_perplexity", quantities.WITHOUT_KNOWN_FACTS)
@@ -50,7 +51,7 @@ def figures(tables: Tables) -> list[str]:
         "flips": compressed and len(cells) <= MOST_CELLS and bool(quantities.flips(tables)),
         "tasks": compressed and many and len(cells) <= MOST_COLUMNS,
         "calibration": world and bool(sweeps(tables.calibrations)),
-        "models": world and 0 < len(shared_cells(cells)) <= MOST_CELLS,
+        "models": world and 0 < len(shared_cells(asked)) <= MOST_CELLS,
         "origins": compressed and len(cells) <= MOST_CELLS and bool(origins.panels_of(tables)),
         "lengths": compressed and len(cells) <= MOST_CELLS and bool(lengths.kinds_of(tables)),
         "recovery": bool(tables.recoveries) and tables.has(quantities.POOLS["U"]),

@@ -104,6 +104,7 @@ def figure_names(study: Study) -> list[str]:
     tasks, compressed = set(study.tasks), _compressed(study)
     judged = [task for task in study.tasks if _right_or_wrong(task)]
     cells = [cell for cell in Grid(study).cells() if not cell.is_dense]
+    asked = [cell for cell in cells if "closed_book" in Grid(study).tasks(Variant(cell))]
     represented = Grid(study).represented()
     few, probed = told_apart(cells), _probed(study)
     in_layers = [name for name in probed if probes()[name]["kind"] != "head"]
@@ -114,7 +115,7 @@ def figure_names(study: Study) -> list[str]:
         "flips": compressed and len(cells) <= MOST_CELLS and bool(judged),
         "tasks": compressed and len(judged) >= MANY_TASKS and len(cells) <= MOST_COLUMNS,
         "calibration": "closed_book" in tasks and bool(_sweeps(study)),
-        "models": "closed_book" in tasks and 0 < len(shared_cells(cells)) <= MOST_CELLS,
+        "models": 0 < len(shared_cells(asked)) <= MOST_CELLS,
         "origins": compressed and len(cells) <= MOST_CELLS and bool(tasks & set(ORIGINS)),
         "lengths": compressed and len(cells) <= MOST_CELLS and "open_book_length" in tasks,
         "recovery": "closed_book" in tasks and bool(study.recovery),

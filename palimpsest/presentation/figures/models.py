@@ -16,7 +16,7 @@ COLORS = ("#0072b2", "#d55e00", "#00795a", "#a23b7e", "#e69f00", "#1c1c1e")
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
     """A row a label and level, a marker a model; the line between them is what the model makes of the method."""
-    shared = shared_cells(cell for cell in tables.cells if not cell.is_dense)
+    shared = shared_cells(cell for cell in tables.answering(quantities.CLOSED_BOOK.task) if not cell.is_dense)
     every = [cell for same in shared.values() for cell in same]
     numbers = {cell: number.times(100) for cell, number in tables.numbers(quantities.CLOSED_BOOK, every).items()}
     models = list(dict.fromkeys(cell.model for cell in every))
