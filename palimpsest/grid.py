@@ -136,8 +136,11 @@ class Grid:
         return _control(cell.model)
 
     def matching(self, pattern: str) -> list[Cell]:
-        """The cells that model/label/level or model/label/level/s0 names; the level as text or as in paths."""
+        """The cells that model/label/level or model/label/level/s0 names, the level as text or as in paths; or a model
+        alone, all of its cells."""
         parts = pattern.split("/")
+        if len(parts) == 1:
+            return self.cells(pattern)
         if len(parts) not in (3, 4):
             return []
         parts[2] = _level_path(parts[2])

@@ -107,6 +107,7 @@ def figure_names(study: Study) -> list[str]:
     asked = [cell for cell in cells if "closed_book" in Grid(study).tasks(Variant(cell))]
     represented = Grid(study).represented()
     few, probed = told_apart(cells), _probed(study)
+    read = Grid(study).probes
     in_layers = [name for name in probed if probes()[name]["kind"] != "head"]
     wanted = {
         "accuracy": compressed and few and "closed_book" in tasks,
@@ -130,13 +131,13 @@ def figure_names(study: Study) -> list[str]:
         "planted": "closed_book" in tasks and _plants(study),
         "nli_rate": few and _low_rank_is_asked(study, CLASSES),
         "selective": bool(of_allocations(Grid(study))),
-        "probes": few and any(settings.cells is None for settings in Grid(study).probes.values()),
+        "probes": few and _reads_all(study),
         "probe_rate": few and bool(in_layers),
         "probe_selectivity": few and any(probes()[name]["kind"] != "tree" for name in in_layers),
         "probe_layers": few and bool(in_layers),
         "probe_heads": any(probes()[name]["kind"] == "head" for name in probed),
         "probe_nli": few and bool(in_layers) and _low_rank_is_asked(study, INFERENCE),
-        "unsaid": compressed and len(cells) <= MOST_CELLS and "closed_book_mc" in tasks and bool(study.probes),
+        "unsaid": compressed and len(cells) <= MOST_CELLS and "closed_book_mc" in tasks and "attribute_value" in read,
         "accuracy_cost": compressed and few and bool(judged),
         "cka": 0 < len(represented) <= MOST_MAPS,
         "logit_lens": few and any(_predicts_words(study, cell) for cell in represented),
@@ -274,6 +275,14 @@ def _recovers(study: Study) -> bool:
         variant.recovery != NONE and not variant.cell.is_dense and task in (None, *grid.tasks(Variant(variant.cell)))
         for variant in grid.variants()
     )
+
+
+def _reads_all(study: Study) -> bool:
+    """Whether a probe reads all cells of a model that is compressed."""
+    grid = Grid(study)
+    read = [{variant.cell for variant in grid.probed(name)} for name in grid.probes]
+    cells = [grid.cells(model) for model in study.models]
+    return any(len(mine) > 1 and found.issuperset(mine) for mine in cells for found in read)
 
 
 def _plants(study: Study) -> bool:

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.probing.classifiers import fit
-from palimpsest.probing.codelength import online
 from palimpsest.probing.control import control_labels
 from palimpsest.probing.outcome import Outcome
 from palimpsest.provenance import PalimpsestError
@@ -124,10 +122,14 @@ class _Task:
 
     def right(self, name: str, states: np.ndarray, labels: np.ndarray) -> np.ndarray:
         train, test = self.of["train"], self.of["test"]
+        from palimpsest.probing.classifiers import fit  # not above: most jobs store states and train nothing
+
         return fit(name, states[train], labels[train], self.held(states, labels)).predict(states[test]) == labels[test]
 
     def bits(self, name: str, states: np.ndarray, labels: np.ndarray) -> np.ndarray:
         train = self.of["train"]
+        from palimpsest.probing.codelength import online
+
         return online(name, states[train], labels[train], self.classes, self.held(states, labels))
 
     def held(self, states: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from palimpsest.probing.outcome import Outcome
 
@@ -88,6 +86,9 @@ def predictions(
 
     `folds` are those of the rows, `folds_of(people)` if they are not given.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     said = np.empty_like(labels)
     if len(set(labels)) < 2:
         return said[:0]

@@ -79,7 +79,7 @@ class Recovery(Settings):
     )
     cells: list[str] = Field(
         min_length=1,
-        description="Cells, as model/label/level for all seeds, or model/label/level/s0 for one; "
-        "`atlas/dense/full` is the dense model.",
+        description="Cells, as model/label/level for all seeds, or model/label/level/s0 for one; `atlas/dense/full` is "
+        "the dense model. A model's name stands for all of its cells.",
         examples=[["atlas/magnitude/0.6"]],
     )
