@@ -278,6 +278,20 @@ def recovery_arguments(wildcards):
     return arguments + (["--of", *parts] if parts else [])
 
 
+def probe_arguments(variant, folders, features):
+    """What scripts/evaluate.py is told of probes, if the study has any."""
+    if not features:
+        return []
+    probing = probing_json(grid.probes_of(variant))
+    read = [os.path.dirname(path) for path in folders]
+    return ["--features", os.path.dirname(features), "--probing", probing, *(["--probes", *read] if read else [])]
+
+
+def read_folders(names):
+    """The folders of tasks, and of probes whose sentences are read."""
+    return [grid.task_folder(name) if name in study.tasks else grid.probe_folder(name) for name in names]
+
+
 def caption_of(figure):
     """The text under a figure in Snakemake's report."""
     with open(f"{workflow.basedir}/reports/captions/{figure}.rst", encoding="utf-8") as file:

@@ -4,15 +4,6 @@ ALL_TASKS = [TASK_DONE.format(task=task) for task in study.tasks]
 ANSWERS = f"{VARIANT}/answers.parquet"
 
 
-def probe_arguments(variant, folders, features):
-    """What scripts/evaluate.py is told of probes, if the study has any."""
-    if not features:
-        return []
-    probing = probing_json(grid.probes_of(variant))
-    read = [os.path.dirname(path) for path in folders]
-    return ["--features", os.path.dirname(features), "--probing", probing, *(["--probes", *read] if read else [])]
-
-
 rule task_data:
     input:
         lambda wildcards: task_inputs(wildcards.task),

@@ -1,13 +1,7 @@
 # What compression does to states: CKA of all layers, spectra and logit lens of a cell; one matrix at a time.
-from palimpsest.grid import Variant
 
 REPRESENTATION = [f"{RESULTS}/representation/{cell.id}.parquet" for cell in grid.represented()]
 REPRESENTATION += [f"{RESULTS}/sensitivity/{cell.id}.parquet" for cell in grid.spliced()]
-
-
-def read_folders(names):
-    """The folders of tasks, and of probes whose sentences are read."""
-    return [grid.task_folder(name) if name in study.tasks else grid.probe_folder(name) for name in names]
 
 
 rule representation:

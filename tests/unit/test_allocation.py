@@ -663,5 +663,5 @@ def test_an_encoder_without_a_head_is_allocated_by_its_last_states(tmp_path, tin
     for method in ("owl", "redundant", "error", "sensitivity", "laser"):
         made(method)
     made("bayesian", divergence="squared", trials=3)
-    with pytest.raises(PalimpsestError, match="BertModel has no head.*`divergence: squared`"):
+    with pytest.raises(PalimpsestError, match=r"BertModel has no head.*`divergence: squared`"):
         made("bayesian", trials=3)

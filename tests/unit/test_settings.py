@@ -162,7 +162,8 @@ BAD = [
     ("recovery/lora-r4/training/stepz", 5, "recovery.lora-r4.training.stepz", "Did you mean steps"),
     # models
     ("models", {}, "models", "is empty"),
-    ("models/atlas/source", "wrld", "models.atlas.source", "forked, displaced, locked, fine-tuned, hub. Did you mean world"),
+    ("models/atlas/source", "wrld", "models.atlas.source",
+     "forked, displaced, locked, fine-tuned, hub. Did you mean world"),
     ("models/atlas", {"path": "models/x"}, "models.atlas.source", "missing"),
     ("models/atlas/architecture/hidden_size", 130, "models.atlas.architecture.hidden_size", "multiple of 8"),
     ("models/atlas/training/warmup_steps", 9999, "models.atlas.training.warmup_steps", "of 1600"),
