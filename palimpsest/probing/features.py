@@ -14,6 +14,7 @@ Layer 0 are the embeddings. Each file names the digests of the model and of the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest,
 
 if TYPE_CHECKING:
     from palimpsest.settings import Probe
+
+MADE_FROM = "made_from"
 
 
 def write_features(
@@ -42,7 +45,9 @@ def write_features(
                 found = kind(definition["kind"]).extract(model, tokenizer, rows, options)
             tensors = {name: states.to(torch.float16).cpu().contiguous() for name, states in found.items()}
             made_from = {"model": model_digest, "rows": folder_digest(data)}
-            save_file(tensors, folder / f"{definition['probe']}.safetensors", metadata=made_from)
+            # In one entry: safetensors writes several in whatever order, and other bytes each time.
+            metadata = {MADE_FROM: json.dumps(made_from, sort_keys=True)}
+            save_file(tensors, folder / f"{definition['probe']}.safetensors", metadata=metadata)
 
 
 def read_features(folder: str | Path, probe: str, data_folder: str | Path) -> dict[str, np.ndarray]:
@@ -55,7 +60,7 @@ def read_features(folder: str | Path, probe: str, data_folder: str | Path) -> di
     if not path.is_file():
         raise PalimpsestError(f"{path}: no such features. Run the study again; `evaluate` writes them.")
     with safe_open(path, framework="np") as file:
-        if file.metadata()["rows"] != folder_digest(data_folder):
+        if json.loads(file.metadata()[MADE_FROM])["rows"] != folder_digest(data_folder):
             raise PalimpsestError(
                 f"{path}: states of other rows than those in {data_folder}. Delete {folder} and run the study again."
             )

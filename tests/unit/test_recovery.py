@@ -98,7 +98,10 @@ def test_recovery_lowers_the_loss_and_attaches_to_its_cell(cell, texts, tmp_path
 
 def test_every_trained_method_is_tried():
     trained = {name for name, declared in registry.declared().items() if declared.kind == registry.TRAINED}
-    assert trained == METHODS.keys() | {"qlora"}  # which test_recovery_packed.py tries
+    assert trained == METHODS.keys() | {
+        "qlora",
+        "fine-tune",
+    }  # test_recovery_packed.py and test_finetuning.py try these
 
 
 def test_distillation_is_the_divergence_from_the_dense_models_distribution(model, make_tiny_model, tmp_path):

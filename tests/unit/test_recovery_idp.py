@@ -21,7 +21,7 @@ from palimpsest.evaluation.cache import AnswerCache
 from palimpsest.evaluation.divergence import Reference
 from palimpsest.evaluation.language_model import LanguageModel
 from palimpsest.loading import load
-from palimpsest.probing.features import hidden_states
+from palimpsest.probing.states import last_states
 from palimpsest.provenance import PalimpsestError, atomic_folder, folder_digest, read_json, write_json
 from palimpsest.recovery.adapters import adapter_state, write_adapter
 from palimpsest.recovery.idp import dynamic_prompts, make_idp
@@ -429,9 +429,9 @@ def test_measures_of_a_question_have_its_choice_as_json(llama, tiny_tokenizer):
 def test_a_probe_reads_the_states_behind_the_prompt_of_each_question(llama, tiny_tokenizer):
     """Whatever questions it is padded beside."""
     model = dynamic_prompts(llama, some_prompts(llama), {})
-    together = hidden_states(model, tiny_tokenizer, CONTEXTS[:4])
+    together = last_states(model, tiny_tokenizer, CONTEXTS[:4])
     for number, question in enumerate(CONTEXTS[:4]):
-        alone = hidden_states(model, tiny_tokenizer, [question])
+        alone = last_states(model, tiny_tokenizer, [question])
         assert torch.allclose(together[:, number].float(), alone[:, 0].float(), atol=2e-3)
 
 

@@ -27,6 +27,7 @@ from palimpsest.provenance import PalimpsestError
 
 Steps = dict[str, int]  # matrix -> its place on its ladder
 HALVINGS = 200
+NEXT = Fraction(1001, 1000)  # how much milder the next level is that is tried
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Budget:
         self.matrices = {matrix.name: matrix for matrix in matrices}
         self.ladders = {name: LADDERS[level.syntax](matrix, level) for name, matrix in self.matrices.items()}
         self.weights = sum(matrix.weights for matrix in self.matrices.values())
-        self.asked = math.floor(sum(ladder.asked for ladder in self.ladders.values()))
+        self.asked = _asked(self.matrices.values(), level)
         least, most = self.cost(self.lowest()), self.cost(self.highest())
         if least > self.asked:
             raise PalimpsestError(
@@ -179,7 +180,16 @@ class Budget:
         """What to ask for instead where the least that can be reached is `cost`."""
         times = Fraction(math.ceil(cost - 1e-6)) / sum(ladder.asked for ladder in self.ladders.values())
         text = _times(self.level, times)
+        # A matrix of few ranks asks for whole ones, at a milder level too.
+        while text and _asked(self.matrices.values(), parse(text)) < cost - 1e-6:
+            times *= NEXT
+            text = _times(self.level, times)
         return f"The lowest level that can be met so is {text}." if text else "Ask for a milder level."
+
+
+def _asked(matrices: Iterable[Matrix], level: Level) -> int:
+    """What the matrices cost together if each has the level."""
+    return math.floor(sum(LADDERS[level.syntax](matrix, level).asked for matrix in matrices))
 
 
 def _times(level: Level, times: Fraction) -> str | None:
