@@ -200,14 +200,21 @@ class Tables:
         }
 
     @cached_property
-    def recoveries(self) -> dict[Cell, list[str]]:
-        """The same without the twins of cross-fitted recoveries, which differ from them by the people of their text;
-        of cells that answer, without a recovery too, the task that recoveries are judged by: the first of the study."""
+    def recovery_task(self) -> str | None:
+        """The task that recoveries are judged by: closed book, or the first that a recovered model answers."""
         from palimpsest.presentation import quantities
 
-        world, first = [quantities.CLOSED_BOOK], quantities.accuracies(self)
-        task = next((quantity.task for quantity in [*world, *first] if self.has(quantity)), None)
-        answering = set(self.cells if task is None else self.answering(task))
+        asked = [quantities.CLOSED_BOOK, *quantities.accuracies(self)]
+        for quantity in asked:
+            if self.has(quantity) and any(cell in self.recovered for cell in self.answering(quantity.task)):
+                return quantity.task
+        return None
+
+    @cached_property
+    def recoveries(self) -> dict[Cell, list[str]]:
+        """The same without the twins of cross-fitted recoveries, which differ from them by the people of their text;
+        of cells that answer `recovery_task`, without a recovery too."""
+        answering = set(self.cells if self.recovery_task is None else self.answering(self.recovery_task))
         return {
             cell: [name for name in names if not name.endswith(SWAPPED)]
             for cell, names in self.recovered.items()

@@ -17,7 +17,9 @@ TITLE = "What cells know with recoveries of different sizes"
 def shown(tables: Tables) -> list[Quantity]:
     """What is set against costs: known facts of pool U and all facts, or a study's first accuracy."""
     world = [quantities.POOLS["U"], quantities.CLOSED_BOOK]
-    return [quantity for quantity in world if tables.has(quantity)] or quantities.accuracies(tables)[:1]
+    return [quantity for quantity in world if tables.has(quantity)] or [
+        quantity for quantity in quantities.accuracies(tables) if quantity.task == tables.recovery_task
+    ][:1]
 
 
 def draw(tables: Tables, width: float = style.WIDE) -> Figure:
