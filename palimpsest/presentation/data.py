@@ -231,11 +231,17 @@ class Tables:
         """(layer, subset) -> likeness of a variant to another model (similarity/study.py)."""
         rows = self.similarity
         rows = rows[(rows["task"] == task) & (rows["metric"] == metric) & (rows["recovery"] == recovery)]
+        return self.by_layer(rows, cell, f"{task}/{metric}", "similarity.parquet", recovery)
+
+    def by_layer(
+        self, rows: pandas.DataFrame, cell: Cell, what: str, file: str, recovery: str = "none"
+    ) -> dict[tuple[str, str], Number]:
+        """(layer, subset) -> what rows of one metric say of a cell; nothing there is an error that names it."""
         rows = rows[(rows[CELL] == [getattr(cell, part) for part in CELL]).all(axis=1)]
         if rows.empty:
+            variant = cell.id if recovery == "none" else f"{cell.id}/{recovery}"
             raise PalimpsestError(
-                f"{self.folder / 'similarity.parquet'}: {task}/{metric} is missing for {cell.id}/{recovery}. Run the "
-                "study until it is done."
+                f"{self.folder / file}: {what} is missing for {variant}. Run the study until it is done."
             )
         columns = ("layer", "subset", "value", "low", "high", "n")
         return {(layer, part): Number(*found) for layer, part, *found in zip(*map(rows.get, columns), strict=True)}

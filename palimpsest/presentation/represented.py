@@ -50,14 +50,7 @@ def numbers(tables: Tables, cell: Cell, scoring: str, metric: str, task: str) ->
     """(layer, subset) -> what stands there of a cell."""
     rows = tables.representation
     rows = rows[(rows["scoring"] == scoring) & (rows["metric"] == metric) & (rows["task"] == task)]
-    rows = rows[(rows[CELL] == [getattr(cell, part) for part in CELL]).all(axis=1)]
-    if rows.empty:
-        raise PalimpsestError(
-            f"{tables.folder / 'metrics.parquet'}: {task}/{scoring}/{metric} is missing for {cell.id}. Run the study "
-            "until it is done."
-        )
-    columns = ("layer", "subset", "value", "low", "high", "n")
-    return {(layer, part): Number(*found) for layer, part, *found in zip(*map(rows.get, columns), strict=True)}
+    return tables.by_layer(rows, cell, f"{task}/{scoring}/{metric}", "metrics.parquet")
 
 
 def matrices(found: dict[tuple[str, str], Number]) -> list[str]:

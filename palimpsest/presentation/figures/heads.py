@@ -7,7 +7,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from palimpsest.grid import Cell
-from palimpsest.presentation import style
+from palimpsest.presentation import head_maps, style
 from palimpsest.presentation.data import Tables
 from palimpsest.presentation.figures.regimes import compared, task_of
 from palimpsest.presentation.level_names import cell_titles
@@ -41,17 +41,10 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
             norm = TwoSlopeNorm(0, -far, far)
             drawn = panel.imshow(found, cmap="RdBu", norm=norm, origin="lower", aspect="auto", interpolation="nearest")
             panel.set_title(recoveries[number], fontsize=6.5)
-            panel.grid(visible=False)
-            blocks, width_ = found.shape
-            panel.set_xticks([0, width_ - 1], ["0", str(width_ - 1)] if width_ > 1 else ["0", ""])
-            panel.set_yticks([0, blocks - 1], ["1", str(blocks)] if number % columns == 0 else ["", ""])
-            panel.tick_params(length=0, labelsize=6)
+            head_maps.frame(panel, found.shape, leftmost=number % columns == 0)
             if number % columns == 0:
                 panel.set_ylabel(f"{title}\nblock", fontsize=7)
-    figure.supxlabel("head", fontsize=7.5)
-    bar = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.01, aspect=35)
-    bar.set_label("bits nearer to the\ndense model's attention", fontsize=7)
-    bar.ax.tick_params(labelsize=6)
+    head_maps.finish(figure, axes, drawn, "bits nearer to the\ndense model's attention")
     return figure
 
 

@@ -7,7 +7,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from palimpsest.grid import Cell
-from palimpsest.presentation import rate_axis, style
+from palimpsest.presentation import head_maps, rate_axis, style
 from palimpsest.presentation.data import CELL, Tables
 from palimpsest.presentation.figures.probe_layers import one_rate
 from palimpsest.presentation.level_names import cell_titles
@@ -50,16 +50,9 @@ def draw(tables: Tables, width: float = style.WIDE) -> Figure:
         for panel, title, found in zip(line, titles, maps[key], strict=False):
             drawn = panel.imshow(found, cmap="Blues", norm=scale, origin="lower", aspect="auto")
             panel.set_title(title.replace(" ", "\n", 1) if width < style.WIDE else title, fontsize=6.5)
-            panel.grid(visible=False)
-            blocks, count = found.shape
-            panel.set_xticks([0, count - 1], ["1", str(count)])
-            panel.set_yticks([0, blocks - 1], ["1", str(blocks)] if panel is line[0] else ["", ""])
-            panel.tick_params(length=0, labelsize=6)
+            head_maps.frame(panel, found.shape, leftmost=panel is line[0])
         line[0].set_ylabel(f"{key[1].replace('_', ' ')}\nblock", fontsize=7)
-    figure.supxlabel("head", fontsize=7.5)
-    bar = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.01, aspect=20)
-    bar.set_label("accuracy (%)", fontsize=7)
-    bar.ax.tick_params(labelsize=6)
+    head_maps.finish(figure, axes, drawn, "accuracy (%)")
     return figure
 
 
