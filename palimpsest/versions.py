@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent
 VERSIONS = {
     "train": "1", "calibrate": "1", "allocate": "1", "compress": "2", "recover": "2", "evaluate": "5", "measure": "3",
     "export": "1", "outliers": "1", "judge": "1", "fork": "1", "displace": "1", "lock": "1", "floor": "2",
-    "probe_data": "1", "fine_tune": "1", "representation": "1", "sensitivity": "1",
+    "probe_data": "2", "fine_tune": "1", "representation": "1", "sensitivity": "1",
 }  # fmt: skip
 # stage -> folder of the package
 SOURCES = {

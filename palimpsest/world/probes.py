@@ -1,7 +1,8 @@
 """Rows of linguistic probes: sentences of the grammar, no two of them the same, with what they are probed for.
 
 Of the ten tasks about sentences (sentence_tasks.py) every label comes equally often in each split, and at every length
-of sentence where that is not the label. Tags, dependencies and heads are for probes of words, edges and trees.
+of sentence where that is not the label. Tags, dependencies and heads are for probes of words, edges and trees; of every
+dependency each split has its share, training first, however rare it is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ SPLITS = {"train": 0.6, "validation": 0.7, "test": 1.0}  # up to this share of t
 
 def rows(probe: Mapping[str, Any], seed: int, most: int) -> list[Row]:
     """At most so many rows of a probe (its name and kind), about the same number of every label."""
+    if probe["kind"] == "edge":
+        edges = sorted((relation(tree) for tree in _sentences(seed, most)), key=lambda row: row["id"])
+        splits = _splits([row["label"] for row in edges])
+        return [row | {"split": split} for row, split in zip(edges, splits, strict=True)]
     if probe["kind"] in OTHER_KINDS:
         return [OTHER_KINDS[probe["kind"]](tree) for tree in _sentences(seed, most)]
     task, found = TASKS[probe["probe"]], []
@@ -65,10 +70,10 @@ def relation(tree: Tree) -> Row:
             edges[name].append([[place, place + 1], [head - 1, head]])
     rng = _random(tree)
     name = rng.choice(sorted(edges))
-    return {**_name(tree), "words": tree.words(), "spans": rng.choice(edges[name]), "label": name}
+    return {"id": _digest(tree)[:12], "words": tree.words(), "spans": rng.choice(edges[name]), "label": name}
 
 
-OTHER_KINDS: dict[str, Callable[[Tree], Row]] = {"word": tags, "edge": relation, "tree": heads}
+OTHER_KINDS: dict[str, Callable[[Tree], Row]] = {"word": tags, "tree": heads}
 
 
 def _batches(seed: int) -> Iterator[list[Tree]]:

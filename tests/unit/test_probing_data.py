@@ -12,9 +12,14 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from palimpsest import settings
+from palimpsest.grid import Grid
 from palimpsest.probing import data, definition
 from palimpsest.provenance import DamagedArtifact, PalimpsestError
 from palimpsest.world import probes as world_probes
+
+ROOT = Path(__file__).parents[2]
+STUDIES = (ROOT / "studies").glob("*.yaml")
 
 REAL = os.environ.get("PALIMPSEST_DATA")
 LETTERS = {"train": "tr", "validation": "va", "test": "te"}
@@ -197,6 +202,27 @@ def test_words_relations_and_trees_come_from_the_same_grammar(kind):
         else:
             assert len(row["spans"]) == 2 and all(0 <= a < b <= len(row["words"]) for a, b in row["spans"])
     data.check("any", kind, found)
+
+
+@pytest.mark.parametrize("most", [100, 300, 600, 1000])
+def test_every_relation_that_is_tested_was_trained_on_however_few_rows_there_are(most):
+    for seed in (0, 1):
+        rows = world_probes.rows(definition.probes()["dependency"], seed, most)
+        of = {split: {row["label"] for row in rows if row["split"] == split} for split in data.SHARES}
+        assert of["validation"] | of["test"] <= of["train"]
+        data.check("dependency", "edge", rows)
+        counts = Counter(row["split"] for row in rows)
+        assert counts["test"] == pytest.approx(0.3 * most, rel=0.25)
+
+
+@pytest.mark.parametrize("study", ["config.yaml", *sorted(str(path.relative_to(ROOT)) for path in STUDIES)])
+def test_words_relations_and_trees_of_the_shipped_studies_can_be_drawn_at_their_rows(study):
+    grid = Grid(settings.read(ROOT / study))
+    for name, options in grid.probes.items():
+        wanted = definition.probes()[name]
+        if wanted["source"] == "world" and wanted["kind"] in ("word", "edge", "tree") and name != "entity_type":
+            rows = world_probes.rows(wanted, grid.study.world.seed, options.rows)
+            data.check(name, wanted["kind"], data.draw(rows, options.rows))
 
 
 def test_rows_of_a_world_depend_on_its_seed_alone(tmp_path):
